@@ -1,0 +1,93 @@
+"""The integer arithmetic of a quantized layer: the only definition, for export, golden model, hardware and tests.
+
+    y = clamp((acc * m[c] + residual * r + 2^(s-1)) >> s)
+
+`acc` is the exact integer sum of products plus bias. `m` (per output channel), `r` and `s` (per layer) are
+non-negative integers, `>>` is an arithmetic shift (rounds towards minus infinity), so the added half makes it
+round-half-up. There is one rounding, also with a residual, and the residual is added before the clamp.
+With `s = 0` nothing is added for rounding. An unsigned clamp starts at 0 and therefore is the ReLU.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+IntArray = npt.NDArray[np.int64]
+
+MULTIPLIER_BITS = 16  # m < 2^16
+RESIDUAL_MULTIPLIER_BITS = 24  # r < 2^24
+MAX_SHIFT = 40
+LOGIT_BITS = 32  # results leave as two's complement words of this width
+
+
+def value_range(bits: int, signed: bool) -> tuple[int, int]:
+    """Smallest and largest value of a `bits`-wide integer."""
+    return (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) if signed else (0, (1 << bits) - 1)
+
+
+def clog2(n: int) -> int:
+    """ceil(log2(n)) for n >= 1."""
+    return (n - 1).bit_length()
+
+
+def ceil_div(a: int, b: int) -> int:
+    """ceil(a / b) in exact integers."""
+    return -(-a // b)
+
+
+def signed_width(low: int, high: int) -> int:
+    """Bits of the narrowest two's complement integer that holds both `low` and `high`."""
+    return 1 + max((high if high >= 0 else 0).bit_length(), (-low - 1).bit_length() if low < 0 else 0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Requantization:
+    """Per-layer constants of the requantizer; the per-channel multipliers `m` travel beside it.
+
+    `shift` is s, `residual_multiplier` is r; `bits` and `signed` give the clamp.
+    """
+
+    shift: int
+    residual_multiplier: int
+    bits: int
+    signed: bool
+
+    @property
+    def half(self) -> int:
+        """What is added before the shift."""
+        return (1 << self.shift) >> 1
+
+    def compute(self, acc: IntArray, m: IntArray, residual: IntArray | None = None) -> IntArray:
+        """Requantize `acc` (any shape; `m` and `residual` broadcast against it)."""
+        total = acc * m + self.half
+        if residual is not None:
+            total = total + residual * self.residual_multiplier
+        low, high = value_range(self.bits, self.signed)
+        return np.clip(total >> self.shift, low, high)
+
+
+def convolve(
+    x_NCHW: IntArray,
+    w_OIKK: IntArray,
+    bias_O: IntArray,
+    stride: tuple[int, int],
+    padding: tuple[int, int],
+    groups: int,
+) -> IntArray:
+    """Exact grouped convolution (cross-correlation) with zero padding; returns int64 accumulators (N, O, H', W')."""
+    n, _, height, width = x_NCHW.shape
+    out_channels, in_per_group, kh, kw = w_OIKK.shape
+    (sy, sx), (py, px) = stride, padding
+    padded = np.pad(x_NCHW, ((0, 0), (0, 0), (py, py), (px, px)))
+    out_h, out_w = (height + 2 * py - kh) // sy + 1, (width + 2 * px - kw) // sx + 1
+    out = np.zeros((n, groups, out_channels // groups, out_h, out_w), dtype=np.int64)
+    x = padded.reshape(n, groups, in_per_group, *padded.shape[2:])
+    w = w_OIKK.reshape(groups, out_channels // groups, in_per_group, kh, kw)
+    for ky in range(kh):
+        for kx in range(kw):
+            window = x[..., ky : ky + sy * (out_h - 1) + 1 : sy, kx : kx + sx * (out_w - 1) + 1 : sx]
+            out += np.einsum("goi,ngihw->ngohw", w[..., ky, kx], window, optimize=True)
+    return out.reshape(n, out_channels, out_h, out_w) + bias_O[None, :, None, None]
