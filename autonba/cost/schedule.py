@@ -1,0 +1,233 @@
+"""Exact schedule: the cycle in which every row task starts and ends, by the rules the hardware follows.
+
+A chunk's scheduler looks at its row tokens, registers which layers are ready, picks the latest of them, claims its
+tokens and offers the task to the sequencer, which takes it when it is idle or in the last cycle of the task before:
+back to back where a ready task was found in time. All constants of that pipeline are named here; the simulation of the
+generated hardware must agree to the cycle.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from autonba.accelerator import SINK, SOURCE, Accelerator, Buffer
+from autonba.errors import DeadlockError
+from autonba.mapping import LayerPlan, Plan, plan, required_buffers
+from autonba.network import INPUT, Network
+
+LOOK_TO_OFFER = 3  # from the cycle whose tokens are looked at to the cycle that offers the task to the sequencer
+BEAT_TO_WRITE = 10  # from a block's last beat to its first write, less tree stages: address 2, read 2, multiply, sum, requantize
+TOKEN_DELAY = 1  # a token pulse is seen by the counters' readers one cycle later
+INPUT_COMMIT = 1  # from a row's last pixel to its write
+OUTPUT_WORD = 3  # cycles of a result word: address, read, send
+WARM_UP, MEASURED = 4, 4  # images before and while the steady state is measured
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """Cycles counted from the first accepted pixel, with pixels always offered and results always taken.
+
+    `finish[i]` is the number of cycles until the last word of image i has left. `busy` gives each chunk's busy cycles of
+    one image; `peak_rows` the most rows each buffer (index as in Plan.buffers) held, claimed ones included.
+    """
+
+    finish: tuple[int, ...]
+    busy: Mapping[str, int]
+    peak_rows: tuple[int, ...]
+
+    @property
+    def first_image(self) -> int:
+        """Latency of the first image."""
+        return self.finish[0]
+
+    @property
+    def per_image(self) -> float:
+        """Cycles from image to image, over the second half of the images."""
+        half = len(self.finish) // 2
+        if len(self.finish) == 1:
+            return float(self.finish[0])
+        start = max(half - 1, 0)
+        return (self.finish[-1] - self.finish[start]) / (len(self.finish) - 1 - start)
+
+
+class _Simulation:
+    """State of one run. Agents are 'input', the chunks and 'output'; counters are per edge."""
+
+    def __init__(self, mapped: Plan, images: int) -> None:
+        self.plan = mapped
+        self.images = images
+        edges = mapped.edges
+        self.available = [0] * len(edges)
+        self.credit = [mapped.buffers[e.buffer].rows for e in edges]
+        names = [INPUT, *mapped.layers]
+        self.inputs = {name: [i for i, e in enumerate(edges) if e.consumer == name] for name in [*names, SINK]}
+        self.outputs = {name: [i for i, e in enumerate(edges) if e.producer == name] for name in names}
+        agent = {name: lp.chunk.name for name, lp in mapped.layers.items()} | {INPUT: SOURCE, SINK: SINK}
+        self.edge_reader = [agent[e.consumer] for e in edges]
+        self.edge_writer = [agent[e.producer] for e in edges]
+        self.need = [[e.pattern.need(y) for y in range(e.pattern.out_rows)] for e in edges]
+        self.release = [[e.pattern.release(y) for y in range(e.pattern.out_rows)] for e in edges]
+        self.row = dict.fromkeys([*names, SINK], 0)
+        self.by_chunk = {c.chunk.name: list(reversed(c.layers)) for c in mapped.chunks}
+        self.stages = {c.chunk.name: c.tree_stages for c in mapped.chunks}
+        self.waiting: dict[str, int] = {}  # agent -> first cycle at which it looks
+        self.last_beat = dict.fromkeys(self.by_chunk, -(10**9))
+        self.events: list[tuple[int, int, int, str, int]] = []  # cycle, look after update, edge, counter or agent, amount
+        self.rows_in = 0
+        self.finish: list[int] = []
+        self.held = [0] * len(edges)
+        self.peak = [0] * len(mapped.buffers)
+
+    def run(self) -> Schedule:
+        for agent in (SOURCE, *self.by_chunk, SINK):
+            self.look_from(agent, -1)
+        while self.events:
+            cycle, kind, edge, name, amount = heapq.heappop(self.events)
+            if kind == 0:
+                self.update(cycle, edge, name, amount)
+            elif self.waiting.get(name, cycle + 1) <= cycle:
+                self.look(name, cycle)
+        if len(self.finish) < self.images:
+            self.report_deadlock()
+        busy = {c.chunk.name: c.busy for c in self.plan.chunks}
+        return Schedule(finish=tuple(self.finish), busy=busy, peak_rows=tuple(self.peak))
+
+    def look_from(self, agent: str, cycle: int) -> None:
+        self.waiting[agent] = cycle
+        heapq.heappush(self.events, (cycle, 1, 0, agent, 0))
+
+    def post(self, cycle: int, edge: int, counter: str, amount: int) -> None:
+        heapq.heappush(self.events, (cycle + TOKEN_DELAY, 0, edge, counter, amount))
+
+    def update(self, cycle: int, edge: int, counter: str, amount: int) -> None:
+        if counter == "available":
+            self.available[edge] += amount
+            agent = self.edge_reader[edge]
+        else:
+            self.credit[edge] += amount
+            self.held[edge] -= amount
+            agent = self.edge_writer[edge]
+        if self.waiting.get(agent, cycle + 1) <= cycle:
+            heapq.heappush(self.events, (cycle, 1, 0, agent, 0))
+
+    def look(self, agent: str, cycle: int) -> None:
+        if agent == SOURCE:
+            self.look_input(cycle)
+        elif agent == SINK:
+            self.look_output(cycle)
+        else:
+            for lp in self.by_chunk[agent]:
+                if self.ready(lp.layer.name):
+                    self.start(agent, lp, cycle)
+                    return
+
+    def ready(self, name: str) -> bool:
+        row = self.row[name]
+        return all(self.available[e] >= self.need[e][row] for e in self.inputs[name]) and all(
+            self.credit[e] > 0 for e in self.outputs[name]
+        )
+
+    def claim(self, name: str) -> list[int]:
+        """Take tokens for the next row of `name`; returns the amount each input edge gives back later."""
+        row = self.row[name]
+        freed = [self.release[e][row] for e in self.inputs[name]]
+        for e, amount in zip(self.inputs[name], freed, strict=True):
+            self.available[e] -= amount
+        for e in self.outputs[name] if name != SINK else ():
+            self.credit[e] -= 1
+            self.held[e] += 1
+            buffer = self.plan.edges[e].buffer
+            self.peak[buffer] = max(self.peak[buffer], self.held[e])
+        rows = len(self.need[self.inputs[name][0]]) if name != INPUT else self.plan.network.input.height
+        self.row[name] = (row + 1) % rows
+        return freed
+
+    def start(self, agent: str, lp: LayerPlan, cycle: int) -> None:
+        name = lp.layer.name
+        freed = self.claim(name)
+        taken = max(cycle + LOOK_TO_OFFER, self.last_beat[agent])
+        last_beat = taken + lp.task_cycles
+        self.last_beat[agent] = last_beat
+        last_real = last_beat - lp.period + lp.beats
+        written = last_real + BEAT_TO_WRITE + self.stages[agent] + lp.drain_cycles
+        for e, amount in zip(self.inputs[name], freed, strict=True):
+            if amount:
+                self.post(last_beat if self.plan.edges[e].port == "main" else written, e, "credit", amount)
+        for e in self.outputs[name]:
+            self.post(written, e, "available", 1)
+        self.look_from(agent, taken + 1)
+
+    def look_input(self, cycle: int) -> None:
+        if self.rows_in == self.images * self.plan.network.input.height or not self.ready(INPUT):
+            return
+        self.claim(INPUT)
+        self.rows_in += 1
+        last = cycle + self.plan.network.input.width
+        for e in self.outputs[INPUT]:
+            self.post(last + INPUT_COMMIT, e, "available", 1)
+        self.look_from(SOURCE, last)
+
+    def look_output(self, cycle: int) -> None:
+        if not self.ready(SINK):
+            return
+        row = self.row[SINK]
+        freed = self.claim(SINK)
+        out = self.plan.network.output
+        sent = cycle + OUTPUT_WORD * out.width * out.channels
+        for e, amount in zip(self.inputs[SINK], freed, strict=True):
+            self.post(sent, e, "credit", amount)
+        if row == out.height - 1:
+            self.finish.append(sent + 1)
+        self.look_from(SINK, sent + 1)
+
+    def report_deadlock(self) -> None:
+        full = [e for i, e in enumerate(self.plan.edges) if self.credit[i] == 0]
+        stuck = next((e for e in full if e.port == "residual"), full[0] if full else self.plan.edges[0])
+        buffer = self.plan.buffers[stuck.buffer]
+        raise DeadlockError(
+            f"accelerator: buffer of tensor {buffer.tensor.name!r} for {buffer.reader!r} must have more than {buffer.rows} "
+            "rows, else the accelerator comes to a halt; `autonba search` sizes buffers"
+        )
+
+
+def simulate(mapped: Plan, images: int) -> Schedule:
+    """Schedule `images` images back to back; raises DeadlockError naming the tensor whose buffer is too small."""
+    return _Simulation(mapped, images).run()
+
+
+def size_buffers(network: Network, accelerator: Accelerator) -> Accelerator:
+    """Smallest buffers that lose no throughput against unlimited ones; `accelerator.buffers` is ignored.
+
+    Each buffer in turn, the largest first, is made as small as the steady state allows.
+    """
+    least = required_buffers(network, accelerator)
+    tensors = network.tensors
+    rows = {key: 2 * tensors[key[0]].height + 2 for key in least}
+
+    def sized(of: Mapping[tuple[str, str, str], int]) -> Accelerator:
+        return replace(accelerator, buffers=tuple(
+            Buffer(tensor=t, reader=r, port=p, rows=of[t, r, p]) for t, r, p in least))
+
+    def pace(of: Mapping[tuple[str, str, str], int]) -> tuple[float, Plan, Schedule]:
+        mapped = plan(network, sized(of))
+        try:
+            result = simulate(mapped, WARM_UP + MEASURED)
+        except DeadlockError:
+            return float("inf"), mapped, Schedule(finish=(0,), busy={}, peak_rows=())
+        return (result.finish[-1] - result.finish[WARM_UP - 1]) / MEASURED, mapped, result
+
+    best, mapped, result = pace(rows)
+    peaks = dict(zip(((b.tensor.name, b.reader, b.port) for b in mapped.buffers), result.peak_rows, strict=True))
+    rows = {key: min(rows[key], max(least[key], peaks[key])) for key in least}
+    for key in sorted(least, key=lambda k: (-rows[k] * tensors[k[0]].channels * tensors[k[0]].width, k)):
+        low, high = least[key], rows[key]
+        while low < high:
+            middle = (low + high) // 2
+            if pace({**rows, key: middle})[0] <= best:
+                high = middle
+            else:
+                low = middle + 1
+        rows[key] = high
+    return sized(rows)
