@@ -61,15 +61,15 @@ class _Simulation:
         edges = mapped.edges
         self.available = [0] * len(edges)
         self.credit = [mapped.buffers[e.buffer].rows for e in edges]
-        names = [INPUT, *mapped.layers]
-        self.inputs = {name: [i for i, e in enumerate(edges) if e.consumer == name] for name in [*names, SINK]}
+        names = [INPUT, *mapped.layers, SINK]
+        self.inputs = {name: [i for i, e in enumerate(edges) if e.consumer == name] for name in names}
         self.outputs = {name: [i for i, e in enumerate(edges) if e.producer == name] for name in names}
         agent = {name: lp.chunk.name for name, lp in mapped.layers.items()} | {INPUT: SOURCE, SINK: SINK}
         self.edge_reader = [agent[e.consumer] for e in edges]
         self.edge_writer = [agent[e.producer] for e in edges]
         self.need = [[e.pattern.need(y) for y in range(e.pattern.out_rows)] for e in edges]
         self.release = [[e.pattern.release(y) for y in range(e.pattern.out_rows)] for e in edges]
-        self.row = dict.fromkeys([*names, SINK], 0)
+        self.row = dict.fromkeys(names, 0)
         self.by_chunk = {c.chunk.name: list(reversed(c.layers)) for c in mapped.chunks}
         self.stages = {c.chunk.name: c.tree_stages for c in mapped.chunks}
         self.waiting: dict[str, int] = {}  # agent -> first cycle at which it looks
