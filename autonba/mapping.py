@@ -499,10 +499,12 @@ def _plan_chunk(
             return products
         return max(products, signed_width(*accumulator_range(network, lp.layer, weights[lp.layer.name])))
 
+    weight_bits = max(2 if lp.layer.op == "global_pool" else lp.layer.weight_bits for lp in own)
+    input_bits = operand_bits("main")
+    sum_bits = weight_bits + input_bits + (clog2(chunk.in_lanes) if chunk.kind == "conv" else 0)
     return ChunkPlan(
-        chunk=chunk, index=index, layers=own,
-        weight_bits=max(2 if lp.layer.op == "global_pool" else lp.layer.weight_bits for lp in own),
-        input_bits=operand_bits("main"), residual_bits=operand_bits("residual"),
-        acc_bits=max(acc_bits(lp) for lp in own),
+        chunk=chunk, index=index, layers=own, weight_bits=weight_bits,
+        input_bits=input_bits, residual_bits=operand_bits("residual"),
+        acc_bits=max(sum_bits + 1, *(acc_bits(lp) for lp in own)),
         write_bits=max(LOGIT_BITS if lp.layer.raw else lp.out.bits + (not lp.out.signed) for lp in own),
     )

@@ -22,7 +22,7 @@ BEAT_TO_WRITE = 10  # from a block's last beat to its first write, less tree sta
 TOKEN_DELAY = 1  # a token pulse is seen by the counters' readers one cycle later
 INPUT_COMMIT = 1  # from a row's last pixel to its write
 OUTPUT_WORD = 3  # cycles of a result word: address, read, send
-WARM_UP, MEASURED = 4, 4  # images before and while the steady state is measured
+WARM_UP, MEASURED, FOLLOWING = 4, 4, 4  # images before, while and after the steady state is measured
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,12 +44,10 @@ class Schedule:
 
     @property
     def per_image(self) -> float:
-        """Cycles from image to image, over the second half of the images."""
-        half = len(self.finish) // 2
-        if len(self.finish) == 1:
-            return float(self.finish[0])
-        start = max(half - 1, 0)
-        return (self.finish[-1] - self.finish[start]) / (len(self.finish) - 1 - start)
+        """Cycles from image to image, over the middle half: the first and last images meet an empty accelerator."""
+        margin = len(self.finish) // 4
+        first, last = margin, len(self.finish) - 1 - margin
+        return (self.finish[last] - self.finish[first]) / (last - first) if last > first else float(self.finish[0])
 
 
 class _Simulation:
@@ -213,10 +211,10 @@ def size_buffers(network: Network, accelerator: Accelerator) -> Accelerator:
     def pace(of: Mapping[tuple[str, str, str], int]) -> tuple[float, Plan, Schedule]:
         mapped = plan(network, sized(of))
         try:
-            result = simulate(mapped, WARM_UP + MEASURED)
+            result = simulate(mapped, WARM_UP + MEASURED + FOLLOWING)
         except DeadlockError:
             return float("inf"), mapped, Schedule(finish=(0,), busy={}, peak_rows=())
-        return (result.finish[-1] - result.finish[WARM_UP - 1]) / MEASURED, mapped, result
+        return (result.finish[WARM_UP + MEASURED - 1] - result.finish[WARM_UP - 1]) / MEASURED, mapped, result
 
     best, mapped, result = pace(rows)
     peaks = dict(zip(((b.tensor.name, b.reader, b.port) for b in mapped.buffers), result.peak_rows, strict=True))

@@ -1,0 +1,196 @@
+"""Writes the Verilog of a design bundle."""
+
+from __future__ import annotations
+
+import sys
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from autonba import __version__
+from autonba.accelerator import SINK, SOURCE
+from autonba.arithmetic import MULTIPLIER_BITS, clog2
+from autonba.bundle import Bundle, write_bytes
+from autonba.cost.resources import uses_block_ram
+from autonba.errors import AutonbaError, SpecError
+from autonba.hwgen.fronts import HostRegisters, ImageInput, ResultOutput
+from autonba.hwgen.layout import (
+    ChunkLayout,
+    index_bits,
+    read_address_bits,
+    token_bits,
+    write_address_bits,
+)
+from autonba.hwgen.memory_image import hex_lines, parameter_bits, parameter_rom, weight_rom
+from autonba.hwgen.requantizer import Requantizer, RequantizerShape
+from autonba.hwgen.scheduler import Scheduler
+from autonba.hwgen.sequencer import Sequencer
+from autonba.hwgen.verilog import banner, emit, template_environment
+from autonba.hwgen.writer import Writer
+from autonba.mapping import MemoryPlan, Plan, plan
+
+LIBRARY = (
+    "adder_tree", "mac_array", "mac_lane", "multiply_dsp", "multiply_lut", "ram_block", "ram_distributed", "rom_block",
+    "rom_logic", "row_buffer", "row_tokens",
+)
+
+
+def generate(bundle: Bundle) -> list[Path]:
+    """Write rtl/*.v, rtl/*.hex and rtl/rtl.f of `bundle`; returns the files. Nothing is written if anything is wrong."""
+    files = render(bundle)
+    folder = bundle.path / "rtl"
+    for stale in folder.glob("*") if folder.is_dir() else ():
+        if stale.name not in files:
+            stale.unlink()
+    for name, text in sorted(files.items()):
+        write_bytes(folder / name, text.encode())
+    return [folder / name for name in sorted(files)]
+
+
+def render(bundle: Bundle) -> dict[str, str]:
+    """Every file of rtl/ by name."""
+    design, weights = bundle.design, bundle.weights
+    mapped = plan(design.network, design.accelerator, weights)
+    names = [edge.name for edge in mapped.edges]
+    if len(set(names)) != len(names):
+        raise SpecError(f"network: layer names must give distinct edges; rename a layer ({sorted(names)} has doubles)")
+    head = banner(__version__, bundle.digest)
+    verilog = {f"{name}.v": resources.files("autonba.rtl_templates").joinpath(f"{name}.v").read_text()
+               for name in LIBRARY}
+    verilog["host_registers.v"] = emit(HostRegisters(bundle.digest), "host_registers")
+    verilog["image_input.v"] = emit(ImageInput(mapped), "image_input")
+    verilog["result_output.v"] = emit(ResultOutput(mapped), "result_output")
+    hexes = {}
+    environment = template_environment()
+    for chunk in mapped.chunks:
+        layout, name = ChunkLayout(mapped, chunk), chunk.chunk.name
+        verilog[f"schedule_{name}.v"] = emit(Scheduler(layout), f"schedule_{name}")
+        verilog[f"sequence_{name}.v"] = emit(Sequencer(layout), f"sequence_{name}")
+        verilog[f"write_{name}.v"] = emit(Writer(layout), f"write_{name}")
+        verilog[f"requantize_{name}.v"] = emit(Requantizer(RequantizerShape.of(chunk)), f"requantize_{name}")
+        values = chunk_values(layout)
+        verilog[f"chunk_{name}.v"] = environment.get_template("chunk.v.j2").render(values)
+        hexes[f"{name}_weights.hex"] = hex_lines(weight_rom(chunk, weights), values["weight_word_bits"])
+        hexes[f"{name}_parameters.hex"] = hex_lines(parameter_rom(chunk, weights), values["parameter_word_bits"])
+    verilog["accelerator.v"] = environment.get_template("accelerator.v.j2").render(
+        accelerator_values(mapped, design.name))
+    files = {name: head + text for name, text in verilog.items()}
+    return files | hexes | {"rtl.f": "".join(f"{name}\n" for name in sorted(verilog))}
+
+
+def chunk_values(layout: ChunkLayout) -> dict[str, Any]:
+    """Values of chunk.v.j2."""
+    chunk, spec = layout.chunk, layout.chunk.chunk
+    shape = RequantizerShape.of(chunk)
+    signals: list[tuple[str, int]] = []
+    if shape.residual_bits:
+        signals.append(("residual_multiplier", shape.residual_multiplier_bits))
+    if shape.requantizes:
+        width = shape.out_shape.width
+        signals += [("half", shape.half_bits), ("shift", shape.shift_bits), ("low", width), ("high", width)]
+        if shape.raw:
+            signals.append(("raw", 1))
+    weight_word = spec.multipliers * chunk.weight_bits
+    parameter_word = spec.drain_lanes * parameter_bits(chunk)
+    return {
+        "name": spec.name, "kind": spec.kind, "out_lanes": spec.out_lanes, "in_lanes": spec.in_lanes,
+        "read_lanes": spec.in_lanes, "drain_lanes": spec.drain_lanes, "multiplier": spec.multiplier,
+        "levels": clog2(spec.in_lanes) if spec.kind == "conv" else 0, "tree_stages": chunk.tree_stages,
+        "weight_bits": chunk.weight_bits, "input_bits": chunk.input_bits, "acc_bits": chunk.acc_bits,
+        "write_bits": chunk.write_bits, "residual_operand_bits": chunk.residual_bits,
+        "multiplier_bits": MULTIPLIER_BITS, "parameter_bits": parameter_bits(chunk), "requantizes": shape.requantizes,
+        "layers": [lp.layer.name for lp in chunk.layers], "layer_bits": layout.layer_bits,
+        "task_bits": layout.task.size, "write_task_bits": layout.write_task.size,
+        "source_bits": index_bits(len(layout.main_memories)), "read_bits": layout.read_bits,
+        "residual_source_bits": index_bits(len(layout.residual_memories)), "residual_bits": layout.residual_bits,
+        "weight_word_bits": weight_word, "weight_words": chunk.weight_words,
+        "weight_address_bits": index_bits(chunk.weight_words), "weight_style": _rom_style(weight_word, chunk.weight_words),
+        "parameter_word_bits": parameter_word, "parameter_words": chunk.parameter_words,
+        "parameter_address_bits": index_bits(chunk.parameter_words),
+        "parameter_style": _rom_style(parameter_word, chunk.parameter_words),
+        "main_memories": [_read_values(m, layout.read_bits, chunk.input_bits) for m in layout.main_memories],
+        "residual_memories": [_read_values(m, layout.residual_bits, chunk.residual_bits)
+                              for m in layout.residual_memories],
+        "output_memories": [
+            {"name": m.name, "write_address_bits": write_address_bits(m), "lane_bits": m.lane_bits,
+             "write_data_bits": m.write_lanes * m.lane_bits, "narrower": m.lane_bits != chunk.write_bits}
+            for m in layout.output_memories],
+        "input_edges": [
+            {"name": e.name, "bits": layout.edge_bits(e), "port": e.port, "consumer": e.consumer, "tensor": e.producer}
+            for _, e in layout.input_edges],
+        "output_edges": [{"name": e.name} for lp in chunk.layers for e in layout.outgoing(lp)],
+        "requantizer_signals": [{"name": name, "range": f"[{bits - 1}:0] " if bits > 1 else ""} for name, bits in signals],
+    }
+
+
+def _rom_style(width: int, depth: int) -> str:
+    return "block" if uses_block_ram(width, depth) else "logic"
+
+
+def _read_values(memory: MemoryPlan, address_bits: int, operand_bits: int) -> dict[str, Any]:
+    """A memory at a read port: each lane extended to `operand_bits`, the last lane first as in a concatenation."""
+    own = read_address_bits(memory)
+    bits, extra = memory.lane_bits, operand_bits - memory.lane_bits
+    operands = []
+    for lane in reversed(range(memory.read_lanes)):
+        low = f"{memory.name}_read_data[{lane * bits + bits - 1}:{lane * bits}]"
+        top = f"{{{extra}{{{memory.name}_read_data[{lane * bits + bits - 1}]}}}}" if memory.signed else f"{extra}'d0"
+        operands.append(f"{top}, {low}" if extra else low)
+    return {"name": memory.name, "read_address_bits": own, "read_data_bits": memory.read_lanes * bits,
+            "read_slice": "" if own == address_bits else f"[{own - 1}:0]", "operands": operands}
+
+
+def accelerator_values(mapped: Plan, name: str) -> dict[str, Any]:
+    """Values of accelerator.v.j2."""
+    layouts = [ChunkLayout(mapped, chunk) for chunk in mapped.chunks]
+    image = mapped.network.input
+    return {
+        "design": name, "multipliers": mapped.accelerator.multipliers, "pixel_bits": 8 * image.channels,
+        "edges": [
+            {"name": e.name, "producer": e.producer, "rows": mapped.buffers[e.buffer].rows,
+             "bits": token_bits(mapped.buffers[e.buffer].rows)} for e in mapped.edges],
+        "producers": ["input", *mapped.layers],
+        "memories": [_memory_values(m) for m in mapped.memories],
+        "input_memories": [{"name": m.name, "pixel": _pixel(m, image.channels)}
+                           for m in mapped.memories if m.writer == SOURCE],
+        "chunks": [
+            {"name": lay.chunk.chunk.name,
+             "read_memories": [m.name for m in lay.main_memories + lay.residual_memories],
+             "write_memories": [m.name for m in lay.output_memories],
+             "input_edges": [e.name for _, e in lay.input_edges],
+             "output_edges": [e.name for lp in lay.chunk.layers for e in lay.outgoing(lp)],
+             "layers": [lp.layer.name for lp in lay.chunk.layers]} for lay in layouts],
+        "output_memory": next(m.name for m in mapped.memories if m.reader == SINK),
+        "output_edge": next(e.name for e in mapped.edges if e.consumer == SINK),
+    }
+
+
+def _memory_values(memory: MemoryPlan) -> dict[str, Any]:
+    bank_bits, select_bits = clog2(memory.lanes // memory.write_lanes), clog2(memory.lanes // memory.read_lanes)
+    word_bits = index_bits(memory.depth)
+    return {
+        "name": memory.name, "lane_bits": memory.lane_bits, "lanes": memory.lanes, "write_lanes": memory.write_lanes,
+        "read_lanes": memory.read_lanes, "depth": memory.depth, "word_bits": word_bits, "bank_bits": bank_bits,
+        "select_bits": select_bits, "write_address_bits": write_address_bits(memory),
+        "read_address_bits": read_address_bits(memory), "write_data_bits": memory.write_lanes * memory.lane_bits,
+        "read_data_bits": memory.read_lanes * memory.lane_bits,
+        "block": int(uses_block_ram(memory.write_lanes * memory.lane_bits, memory.depth)),
+        "tensors": ", ".join(f"{b.tensor.name} {b.rows} rows" for b in memory.buffers),
+    }
+
+
+def _pixel(memory: MemoryPlan, channels: int) -> str:
+    """A pixel's channels on the lanes of the memory; lanes without a channel are zero."""
+    bits = memory.lane_bits
+    parts = [f"pixel[{8 * c + bits - 1}:{8 * c}]" for c in reversed(range(channels))]
+    spare = (memory.write_lanes - channels) * bits
+    return "{" + ", ".join(([f"{spare}'d0"] if spare else []) + parts) + "}"
+
+
+
+if __name__ == "__main__":
+    try:
+        for path in generate(Bundle(Path(sys.argv[1]))):
+            print(path)
+    except AutonbaError as error:
+        sys.exit(f"error: {error}")

@@ -1,0 +1,129 @@
+"""Scheduler of a chunk: picks the next row task among its layers."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from autonba.hwgen.layout import ChunkLayout, Cursor, index_bits, write_address_bits
+from autonba.hwgen.tables import advance, constant_table
+from autonba.mapping import LayerPlan
+
+
+class Scheduler(wiring.Component):
+    """Looks at the row tokens, picks the latest layer that is ready, claims its tokens and offers the task.
+
+    A layer is ready when every input edge has the rows its next output row needs and every output edge a free row.
+    Latency: look, pick, claim, offer take a cycle each; `autonba.cost.schedule` counts on it (LOOK_TO_OFFER).
+    Throughput: a task every four cycles. Back-pressure: the offer waits for `task_ready`; nothing is claimed meanwhile.
+
+    Ports
+    -----
+    <edge>_available : rows present and unclaimed, for each input edge
+    <edge>_claim     : rows claimed in this cycle (those the task will give back)
+    <edge>_free      : a free row, for each output edge
+    <layer>_claim    : the layer claims one row of each of its output edges
+    task_*           : stream of `ChunkLayout.task`
+    """
+
+    def __init__(self, layout: ChunkLayout) -> None:
+        self._layout = layout
+        ports: dict[str, In | Out] = {"task_payload": Out(layout.task), "task_valid": Out(1), "task_ready": In(1)}
+        for _, edge in layout.input_edges:
+            ports[f"{edge.name}_available"] = In(layout.edge_bits(edge))
+            ports[f"{edge.name}_claim"] = Out(layout.edge_bits(edge))
+        for lp in layout.chunk.layers:
+            ports[f"{lp.layer.name}_claim"] = Out(1)
+            for edge in layout.outgoing(lp):
+                ports[f"{edge.name}_free"] = In(1)
+        super().__init__(ports)
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        layout, layers = self._layout, self._layout.chunk.layers
+        ready = Signal(len(layers))
+        ready_then = Signal(len(layers))
+        chosen = Signal(layout.layer_bits)
+        chosen_next = Signal(layout.layer_bits)
+        claiming = Signal()
+        for i in range(len(layers)):  # the last assignment wins: the latest layer has priority
+            with m.If(ready_then[i]):
+                m.d.comb += chosen_next.eq(i)
+        m.d.sync += ready_then.eq(ready)
+
+        with m.FSM():
+            with m.State("LOOK"):
+                m.next = "PICK"
+            with m.State("PICK"), m.If(ready_then.any()):
+                m.d.sync += chosen.eq(chosen_next)
+                m.next = "CLAIM"
+            with m.State("CLAIM"):
+                m.d.comb += claiming.eq(1)
+                m.next = "OFFER"
+            with m.State("OFFER"):
+                m.d.comb += self.task_valid.eq(1)
+                with m.If(self.task_ready):
+                    m.next = "LOOK"
+
+        tasks = [self._layer(m, lp, ready[i], claiming & (chosen == i)) for i, lp in enumerate(layers)]
+        with m.If(claiming), m.Switch(chosen):
+            for i, task in enumerate(tasks):
+                with m.Case(i):
+                    m.d.sync += self.task_payload.eq(task)
+        return m
+
+    def _layer(self, m: Module, lp: LayerPlan, ready: Signal, claim: Signal) -> data.View:
+        """Row state of one layer; returns its next task."""
+        layout, name, pattern = self._layout, lp.layer.name, lp.pattern
+        row = Signal(index_bits(lp.tasks), name=f"{name}_row")
+        last = Signal(name=f"{name}_last_row")
+        m.d.comb += [last.eq(row == lp.tasks - 1), getattr(self, f"{name}_claim").eq(claim)]
+        conditions = []
+        for owner, edge in layout.input_edges:
+            if owner is not lp:
+                continue
+            rows = range(edge.pattern.out_rows)
+            need = constant_table(m, row, [edge.pattern.need(y) for y in rows], f"{edge.name}_need")
+            release = constant_table(m, row, [edge.pattern.release(y) for y in rows], f"{edge.name}_gives")
+            conditions.append(getattr(self, f"{edge.name}_available") >= need)
+            m.d.comb += getattr(self, f"{edge.name}_claim").eq(Mux(claim, release, 0))
+        conditions += [getattr(self, f"{edge.name}_free") for edge in layout.outgoing(lp)]
+        m.d.comb += ready.eq(Cat(conditions).all())
+
+        task = Signal(layout.task, name=f"{name}_task")
+        _, cursor = layout.main_source(lp)
+        start = -pattern.padding
+        read = Signal(layout.read_bits, init=cursor.base + start % cursor.rows * cursor.row, name=f"{name}_read")
+        top = Signal(layout.top_shape, init=start, name=f"{name}_top")
+        to_next_image = pattern.rows - (lp.tasks - 1) * pattern.stride
+        step = Mux(last, to_next_image % cursor.rows * cursor.row, pattern.stride % cursor.rows * cursor.row)
+        with m.If(claim):
+            m.d.sync += [
+                row.eq(Mux(last, 0, row + 1)),
+                top.eq(Mux(last, start, top + pattern.stride)),
+                read.eq(advance(read, step, cursor.base, cursor.size)),
+            ]
+        m.d.comb += [
+            task.read.eq(read),
+            task.top.eq(top),
+            task.release.eq(constant_table(m, row, [pattern.release(y) for y in range(lp.tasks)], f"{name}_release")),
+            task.write.layer.eq(lp.index),
+        ]
+        residual = layout.residual_source(lp)
+        if residual is not None:
+            self._pointer(m, task.write.residual, residual[1], claim, f"{name}_residual", layout.residual_bits)
+        for i, memory in enumerate(layout.output_memories):
+            destination = layout.destination(lp, memory)
+            if destination is not None:
+                self._pointer(m, getattr(task.write, f"out{i}"), destination, claim, f"{name}_out{i}",
+                              write_address_bits(memory))
+        return task
+
+    @staticmethod
+    def _pointer(m: Module, out: Signal, cursor: Cursor, claim: Signal, name: str, bits: int) -> None:
+        """A pointer that moves on by one row with each task."""
+        pointer = Signal(bits, init=cursor.base, name=name)
+        m.d.comb += out.eq(pointer)
+        with m.If(claim):
+            m.d.sync += pointer.eq(advance(pointer, cursor.row % cursor.size, cursor.base, cursor.size))
