@@ -21,13 +21,13 @@ from autonba.hwgen.layout import (
     token_bits,
     write_address_bits,
 )
-from autonba.hwgen.memory_image import hex_lines, parameter_bits, parameter_rom, weight_rom
 from autonba.hwgen.requantizer import Requantizer, RequantizerShape
 from autonba.hwgen.scheduler import Scheduler
 from autonba.hwgen.sequencer import Sequencer
 from autonba.hwgen.verilog import banner, emit, template_environment
 from autonba.hwgen.writer import Writer
 from autonba.mapping import MemoryPlan, Plan, plan
+from autonba.memory_image import hex_lines, parameter_bits, parameter_rom, weight_rom
 
 LIBRARY = (
     "adder_tree", "mac_array", "mac_lane", "multiply_dsp", "multiply_lut", "ram_block", "ram_distributed", "rom_block",

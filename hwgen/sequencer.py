@@ -14,7 +14,7 @@ class Sequencer(wiring.Component):
     """Turns a row task into read addresses.
 
     Loops, outermost first: column x, group, block of the group, kernel row ky, kernel column kx, run j1, word j2. A block
-    shorter than the drain of the one before is filled up with idle cycles. Consecutive tasks follow without a gap.
+    shorter than the drain of the one before begins with idle cycles. Consecutive tasks follow without a gap.
     Latency: the first beat's addresses are on the ports three cycles after the task was taken. No back-pressure: a task is
     only offered when all it reads is there.
 
@@ -47,7 +47,7 @@ class Sequencer(wiring.Component):
         cursors = [cursor for _, cursor in sources]
 
         running = Signal()
-        task = Signal(layout.task)
+        task = Signal(layout.task, name="current_task")
         taken = Signal()
         layer = task.write.layer
 
@@ -71,7 +71,6 @@ class Sequencer(wiring.Component):
         idle = [lp.period - lp.beats for lp in layers]
         filling = Signal()
         fill = Signal(index_bits(max(idle) + 1))
-        fill_end = Signal()
 
         # Pointers that go along with the counters.
         row_pointer = Signal(layout.read_bits)
@@ -105,13 +104,10 @@ class Sequencer(wiring.Component):
         fills = constants([int(n > 0) for n in idle], "fills")
 
         # Ends of the loops, innermost first.
-        taps_end, beats_end, period_end, pixel_end, task_end = Signal(), Signal(), Signal(), Signal(), Signal()
+        beats_end, pixel_end, task_end = Signal(), Signal(), Signal()
         m.d.comb += [
-            taps_end.eq(word_end & run_end & kx_end),
-            beats_end.eq(taps_end & ky_end & ~filling),
-            fill_end.eq(filling & (fill == fill_last)),
-            period_end.eq(Mux(fills, fill_end, beats_end)),
-            pixel_end.eq(period_end & block_end & group_end),
+            beats_end.eq(word_end & run_end & kx_end & ky_end & ~filling),
+            pixel_end.eq(beats_end & block_end & group_end),
             task_end.eq(pixel_end & x_end),
             self.task_ready.eq(~running | task_end),
             taken.eq(self.task_ready & self.task_valid),
@@ -137,13 +133,13 @@ class Sequencer(wiring.Component):
                                 kx.eq(0), tap_pointer.eq(x_pointer), tap_position.eq(x_position), ky.eq(ky + 1),
                                 row_pointer.eq(Mux(moved >= buffer_end, moved - buffer_size, moved)),
                             ]
-                with m.If(beats_end):
-                    m.d.sync += [ky.eq(0), row_pointer.eq(task.read), filling.eq(fills)]
             with m.Else():
                 m.d.sync += fill.eq(fill + 1)
-            with m.If(period_end):
+                with m.If(fill == fill_last):
+                    m.d.sync += [filling.eq(0), fill.eq(0)]
+            with m.If(beats_end):
                 # block, group, x
-                m.d.sync += [filling.eq(0), fill.eq(0), block.eq(block + 1)]
+                m.d.sync += [ky.eq(0), row_pointer.eq(task.read), filling.eq(fills), block.eq(block + 1)]
                 with m.If(block_end):
                     m.d.sync += [block.eq(0), group.eq(group + 1), group_pointer.eq(next_group),
                                  run_pointer.eq(next_group), word_pointer.eq(next_group)]
@@ -170,7 +166,8 @@ class Sequencer(wiring.Component):
                                       "x_position")
             start_word = at_start([lp.nest.base for lp in layers], "word")
             m.d.sync += [
-                running.eq(1), task.eq(self.task_payload), row_pointer.eq(self.task_payload.read),
+                running.eq(1), filling.eq(at_start([int(n > 0) for n in idle], "fills")), task.eq(self.task_payload),
+                row_pointer.eq(self.task_payload.read),
                 x_pointer.eq(start_pointer), tap_pointer.eq(start_pointer),
                 x_position.eq(start_position), tap_position.eq(start_position),
                 group_pointer.eq(start_word), run_pointer.eq(start_word), word_pointer.eq(start_word),

@@ -90,7 +90,7 @@ class Writer(wiring.Component):
                     m.d.sync += slot.eq(slots[i + 1])
 
         # Position: column x, channel group of the pixel, group of the block.
-        task = Signal(layout.write_task)
+        task = Signal(layout.write_task, name="current_task")
         busy = Signal()  # groups of a block are being delivered
         fresh = Signal(init=1)  # the next block begins a task
         x = Signal(index_bits(max(lp.out.width for lp in layers)))
@@ -135,7 +135,7 @@ class Writer(wiring.Component):
         with m.If(load):
             m.d.sync += task.eq(slots[0])
 
-        inside = Signal()
+        inside = Signal(name="in_channels")
         m.d.comb += inside.eq(busy & (group < constants([lp.channel_groups for lp in layers], "groups")))
         parameter_base = constants(start_of_parts([lp.nest.blocks * lp.drain_cycles for lp in layers]), "parameter_base")
         m.d.comb += self.parameter_address.eq(parameter_base + group)

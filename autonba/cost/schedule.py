@@ -18,7 +18,7 @@ from autonba.mapping import LayerPlan, Plan, plan, required_buffers
 from autonba.network import INPUT, Network
 
 LOOK_TO_OFFER = 3  # from the cycle whose tokens are looked at to the cycle that offers the task to the sequencer
-BEAT_TO_WRITE = 10  # from a block's last beat to its first write, less tree stages: address 2, read 2, multiply, sum, requantize
+BEAT_TO_WRITE = 10  # from a task's last beat to its first write, less tree stages: address 2, read 2, multiply, sum, requantize
 TOKEN_DELAY = 1  # a token pulse is seen by the counters' readers one cycle later
 INPUT_COMMIT = 1  # from a row's last pixel to its write
 OUTPUT_WORD = 3  # cycles of a result word: address, read, send
@@ -148,8 +148,7 @@ class _Simulation:
         taken = max(cycle + LOOK_TO_OFFER, self.last_beat[agent])
         last_beat = taken + lp.task_cycles
         self.last_beat[agent] = last_beat
-        last_real = last_beat - lp.period + lp.beats
-        written = last_real + BEAT_TO_WRITE + self.stages[agent] + lp.drain_cycles
+        written = last_beat + BEAT_TO_WRITE + self.stages[agent] + lp.drain_cycles
         for e, amount in zip(self.inputs[name], freed, strict=True):
             if amount:
                 self.post(last_beat if self.plan.edges[e].port == "main" else written, e, "credit", amount)
