@@ -50,12 +50,12 @@ def _cursor(buffer: BufferPlan, scale: int) -> Cursor:
 
 def write_address_bits(memory: MemoryPlan) -> int:
     """Address width of the write side."""
-    return index_bits(memory.depth * memory.lanes // memory.write_lanes)
+    return index_bits(memory.depth) + clog2(memory.lanes // memory.write_lanes)
 
 
 def read_address_bits(memory: MemoryPlan) -> int:
     """Address width of the read side."""
-    return index_bits(memory.depth * memory.lanes // memory.read_lanes)
+    return index_bits(memory.depth) + clog2(memory.lanes // memory.read_lanes)
 
 
 @dataclass(frozen=True)
