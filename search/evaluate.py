@@ -1,0 +1,31 @@
+"""Accuracy of a bundle's three networks on a data set: float, fake-quantized, integer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from autonba import golden
+from autonba.bundle import Bundle, read_arrays
+from autonba.search import datasets, export
+from autonba.search.train import accuracy
+
+
+def evaluate(bundle: Bundle, dataset: str) -> dict[str, Any]:
+    """{'float', 'quantized', 'integer': fraction right on the test split, 'images': how many}.
+
+    Raises DataError where the images do not suit the network, BundleError where search/model.npz is missing or damaged.
+    """
+    network, weights = bundle.design.network, bundle.weights
+    shape = (network.input.channels, network.input.height, network.input.width)
+    test = datasets.load(dataset, shape, network.classes).test
+    arrays = read_arrays(bundle.path / "search" / "model.npz")
+    found: dict[str, Any] = {"images": len(test)}
+    for name, quantized in (("float", False), ("quantized", True)):
+        folded = export.from_arrays(arrays, name, network)
+        found[name] = accuracy(export.predict_folded(network, folded, test.images, quantized), test)
+    whole = [golden.predict(network, weights, part) for part in
+             (test.images[i : i + 256].astype(np.int64) for i in range(0, len(test), 256))]
+    found["integer"] = accuracy(np.concatenate(whole), test)
+    return found
