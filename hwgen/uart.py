@@ -18,8 +18,8 @@ _TIMEOUT_SECONDS = 0.1  # longer than any pause that a USB adapter makes within 
 class UartReceiver(wiring.Component):
     """Bytes from an asynchronous line, 8N1, sampled at mid-bit.
 
-    Latency: `bytes.valid` is high for one cycle, 9.5 bits and three cycles after the start edge. Back-pressure: none; a byte must be
-    taken in its cycle. A byte whose stop bit is low is dropped.
+    Latency: `bytes.valid` is high for one cycle, 9.5 bits and three cycles after the start edge. Back-pressure: none; a
+    byte must be taken in its cycle. A byte whose stop bit is low is dropped.
     Twin: a byte b is the bits 0, b[0] .. b[7], 1 on the line.
     """
 
@@ -77,10 +77,9 @@ class UartTransmitter(wiring.Component):
         shift = Signal(10, init=0x3FF)
         left = Signal(range(11))
         m.d.comb += [self.bytes.ready.eq(left == 0), self.pin.eq(shift[0])]
-        with m.If(left == 0):
-            with m.If(self.bytes.valid):
-                m.d.sync += [shift.eq(Cat(Const(0, 1), self.bytes.payload, Const(1, 1))), left.eq(10),
-                             timer.eq(self._divisor - 1)]
+        with m.If(left == 0), m.If(self.bytes.valid):
+            m.d.sync += [shift.eq(Cat(Const(0, 1), self.bytes.payload, Const(1, 1))), left.eq(10),
+                         timer.eq(self._divisor - 1)]
         with m.Elif(timer == 0):
             m.d.sync += [timer.eq(self._divisor - 1), shift.eq(Cat(shift[1:], Const(1, 1))), left.eq(left - 1)]
         with m.Else():
@@ -91,8 +90,9 @@ class UartTransmitter(wiring.Component):
 class UartFront(wiring.Component):
     """Frames of autonba.uart_frame on a serial line, an accelerator's AXI4-Stream ports on the other side.
 
-    An image is stored whole and its crc checked before its first pixel goes to the accelerator, so a damaged request runs nothing
-    and no byte is lost to back-pressure. Pixels leave at one every `channels + 2` cycles; results are sent as they come, while the accelerator waits.
+    An image is stored whole and its crc checked before its first pixel goes to the accelerator, so a damaged request
+    runs nothing and no byte is lost to back-pressure. Pixels leave at one every `channels + 2` cycles; results are sent
+    as they come, while the accelerator waits.
     Twin: autonba.flows.host.
 
     Ports

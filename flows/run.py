@@ -1,0 +1,84 @@
+"""Runs a flow on a bundle: first the inert plan in flow/<target>/, then its tools, then report/flow_<target>.json."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from autonba.bundle import Bundle, write_json
+from autonba.errors import AutonbaError, SpecError, ToolError
+from autonba.flows import ecp5, plan, vivado
+from autonba.flows.tools import find_tool, run_step, tool_version
+
+SCHEMA_VERSION = 1
+TARGETS = ("ecp5", "vivado")
+
+
+def prepare(bundle: Bundle, target: str) -> Path:
+    """Write flow/<target>/ and return it; no tool is run or needed."""
+    if target not in TARGETS:
+        raise SpecError(f"target must be one of {', '.join(TARGETS)}, not {target!r}")
+    planned = ecp5.make_plan(bundle) if target == "ecp5" else vivado.make_plan(bundle)
+    folder = bundle.path / "flow" / target
+    planned.write(folder, bundle.digest)
+    return folder
+
+
+def execute(bundle: Bundle, target: str, say: Callable[[str], None] = print) -> dict[str, Any]:
+    """Prepare and run the flow; returns and writes report/flow_<target>.json.
+
+    A missing tool is reported before the first step runs. A design that misses its clock has `met` false, and its bit
+    file is named so.
+    """
+    folder = prepare(bundle, target)
+    steps = plan.read_steps(folder)
+    for tool in dict.fromkeys(step.tool for step in steps):
+        try:
+            find_tool(tool)
+        except ToolError as error:
+            raise ToolError(f"{error}; the scripts are in {folder}") from None
+    seconds = {}
+    for number, step in enumerate(steps, 1):
+        say(f"[{number}/{len(steps)}] {step.name} ({step.tool}), log {folder / (step.name + '.log')}")
+        seconds[step.name] = round(run_step(step, folder), 1)
+    reader = ecp5.read_report if target == "ecp5" else vivado.read_report
+    report = {
+        "schema_version": SCHEMA_VERSION, "target": target, "board": bundle.design.target.board,
+        "digest": bundle.digest, "seconds": seconds, "tools": {tool: tool_version(tool) for tool in dict.fromkeys(s.tool for s in steps)},
+        **reader(bundle, folder),
+    }
+    if not report["met"]:
+        bit = bundle.path / report["bitstream"]
+        report["bitstream"] = f"{report['bitstream'].removesuffix('.bit')}.timing-failed.bit"
+        bit.replace(bundle.path / report["bitstream"])
+    write_json(bundle.path / "report" / f"flow_{target}.json", report)
+    return report
+
+
+def main() -> int:
+    """`python -m autonba.flows.run BUNDLE --target ecp5 [--plan-only]`."""
+    parser = argparse.ArgumentParser(prog="autonba.flows.run", description=__doc__)
+    parser.add_argument("bundle", type=Path)
+    parser.add_argument("--target", choices=TARGETS, required=True)
+    parser.add_argument("--plan-only", action="store_true", help="write the scripts and run nothing")
+    options = parser.parse_args()
+    try:
+        if options.plan_only:
+            print(prepare(Bundle(options.bundle), options.target))
+            return 0
+        report = execute(Bundle(options.bundle), options.target, say=lambda line: print(line, flush=True))
+    except AutonbaError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    used, verdict = report["resources"], "met" if report["met"] else "NOT met"
+    print(f"{report['target']}: {used['lut']} LUT, {used['ff']} FF, {used['dsp']} DSP, {used['bram']} block RAM; "
+          f"{report['fmax_mhz']:.1f} MHz of {report['clock_mhz']:g} MHz wanted ({verdict}); "
+          f"{options.bundle / report['bitstream']}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
