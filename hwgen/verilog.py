@@ -9,13 +9,19 @@ from amaranth.back import verilog
 from amaranth.lib import wiring
 
 _ATTRIBUTE = re.compile(r"\(\* .*? \*\)\s*")  # many tools cannot parse them before ports and case statements
+_WAKE_UP = re.compile(r"reg (\\\$auto\$verilog_backend\S+)  = 0;")  # read by each `always @*` so that it runs at time 0
 
 
 def emit(component: wiring.Component, name: str) -> str:
     """Verilog of `component` as module `name`."""
     text: str = verilog.convert(component, name=name, emit_src=False, strip_internal_attrs=True)
     text = "\n".join(line for line in text.splitlines() if not line.startswith("/*"))
-    return _ATTRIBUTE.sub("", text).strip() + "\n"
+    text = _ATTRIBUTE.sub("", text).strip()
+    # Icarus gives a declaration's value before any process waits for it, so nobody would wake up.
+    for wake_up in _WAKE_UP.findall(text):
+        text = text.replace(f"reg {wake_up}  = 0;", f"reg {wake_up} ;")
+        text = text.removesuffix("endmodule") + f"  initial {wake_up}  = 1'h0;\nendmodule"
+    return text + "\n"
 
 
 def template_environment() -> jinja2.Environment:
