@@ -24,6 +24,7 @@ from autonba.hwgen.layout import (
 from autonba.hwgen.requantizer import Requantizer, RequantizerShape
 from autonba.hwgen.scheduler import Scheduler
 from autonba.hwgen.sequencer import Sequencer
+from autonba.hwgen.uart import uart_front_verilog
 from autonba.hwgen.verilog import banner, emit, template_environment
 from autonba.hwgen.writer import Writer
 from autonba.mapping import MemoryPlan, Plan, plan
@@ -74,8 +75,9 @@ def render(bundle: Bundle) -> dict[str, str]:
         hexes[f"{name}_parameters.hex"] = hex_lines(parameter_rom(chunk, weights), values["parameter_word_bits"])
     verilog["accelerator.v"] = environment.get_template("accelerator.v.j2").render(
         accelerator_values(mapped, design.name))
-    files = {name: head + text for name, text in verilog.items()}
-    return files | hexes | {"rtl.f": "".join(f"{name}\n" for name in sorted(verilog))}
+    listing = "".join(f"{name}\n" for name in sorted(verilog))
+    verilog["uart_front.v"] = uart_front_verilog(design, bundle.digest)  # for boards without a processor; not in rtl.f
+    return {name: head + text for name, text in verilog.items()} | hexes | {"rtl.f": listing}
 
 
 def chunk_values(layout: ChunkLayout) -> dict[str, Any]:

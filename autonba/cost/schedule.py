@@ -22,7 +22,7 @@ BEAT_TO_WRITE = 10  # from a task's last beat to its first write, less tree stag
 TOKEN_DELAY = 1  # a token pulse is seen by the counters' readers one cycle later
 INPUT_COMMIT = 1  # from a row's last pixel to its write
 OUTPUT_WORD = 3  # cycles of a result word: address, read, send
-WARM_UP, MEASURED, FOLLOWING = 4, 4, 4  # images before, while and after the steady state is measured
+WARM_UP, MEASURED, FOLLOWING = 6, 16, 6  # images before, while and after the steady state is measured
 
 
 @dataclass(frozen=True, kw_only=True)
