@@ -8,8 +8,8 @@
               5A  'T'                    crc     the request stopped in the middle: nothing was run
 
 The crc is CRC-8 (polynomial 07, start 00) over the bytes from the letter on. The line is 8N1. A host sends the next
-request after the reply. An unknown letter is dropped without a reply, and the board looks for the next A5. A pause longer
-than the board's timeout ends a request, so a lost byte costs one image and never the alignment.
+request after the reply. An unknown letter is dropped without a reply, and the board looks for the next A5. A pause
+longer than the board's timeout ends a request, so a lost byte costs one image and never the alignment.
 """
 
 from __future__ import annotations

@@ -30,31 +30,36 @@ def prepare(bundle: Bundle, target: str) -> Path:
 def execute(bundle: Bundle, target: str, say: Callable[[str], None] = print) -> dict[str, Any]:
     """Prepare and run the flow; returns and writes report/flow_<target>.json.
 
-    A missing tool is reported before the first step runs. A design that misses its clock has `met` false, and its bit
-    file is named so.
+    A missing tool is reported before the first step runs; without Vivado, target 'vivado' ends with its scripts, and
+    the report's figures are null. A design that misses its clock has `met` false, and its bit file is named so.
     """
     folder = prepare(bundle, target)
     steps = plan.read_steps(folder)
+    facts: dict[str, Any] = {"schema_version": SCHEMA_VERSION, "target": target, "board": bundle.design.target.board,
+                             "digest": bundle.digest, "clock_mhz": bundle.design.target.clock_mhz}
+    path = bundle.path / "report" / f"flow_{target}.json"
     for tool in dict.fromkeys(step.tool for step in steps):
         try:
             find_tool(tool)
         except ToolError as error:
+            if target == "vivado":
+                say(f"{error}; then run {folder / 'run.sh'}")
+                facts |= {"fmax_mhz": None, "met": None, "bitstream": None, "resources": None}
+                write_json(path, facts)
+                return facts
             raise ToolError(f"{error}; the scripts are in {folder}") from None
     seconds = {}
     for number, step in enumerate(steps, 1):
         say(f"[{number}/{len(steps)}] {step.name} ({step.tool}), log {folder / (step.name + '.log')}")
         seconds[step.name] = round(run_step(step, folder), 1)
     reader = ecp5.read_report if target == "ecp5" else vivado.read_report
-    report = {
-        "schema_version": SCHEMA_VERSION, "target": target, "board": bundle.design.target.board,
-        "digest": bundle.digest, "seconds": seconds, "tools": {tool: tool_version(tool) for tool in dict.fromkeys(s.tool for s in steps)},
-        **reader(bundle, folder),
-    }
+    tools = {tool: tool_version(tool) for tool in dict.fromkeys(step.tool for step in steps)}
+    report = facts | {"seconds": seconds, "tools": tools} | reader(bundle, folder)
     if not report["met"]:
         bit = bundle.path / report["bitstream"]
         report["bitstream"] = f"{report['bitstream'].removesuffix('.bit')}.timing-failed.bit"
         bit.replace(bundle.path / report["bitstream"])
-    write_json(bundle.path / "report" / f"flow_{target}.json", report)
+    write_json(path, report)
     return report
 
 
@@ -73,6 +78,8 @@ def main() -> int:
     except AutonbaError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    if report["fmax_mhz"] is None:
+        return 0
     used, verdict = report["resources"], "met" if report["met"] else "NOT met"
     print(f"{report['target']}: {used['lut']} LUT, {used['ff']} FF, {used['dsp']} DSP, {used['bram']} block RAM; "
           f"{report['fmax_mhz']:.1f} MHz of {report['clock_mhz']:g} MHz wanted ({verdict}); "
