@@ -66,7 +66,8 @@ class Requantization:
         if residual is not None:
             total = total + residual * self.residual_multiplier
         low, high = value_range(self.bits, self.signed)
-        return np.clip(total >> self.shift, low, high)
+        clamped: IntArray = np.clip(total >> self.shift, low, high)
+        return clamped
 
 
 def convolve(

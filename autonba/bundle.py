@@ -67,8 +67,7 @@ class Design:
                 name=document["name"],
                 network=Network(
                     input=Tensor(**net["input"]),
-                    layers=tuple(Layer(**{k: tuple(v) if isinstance(v, list) else v for k, v in lay.items()})
-                                 for lay in net["layers"]),
+                    layers=tuple(_layer(layer) for layer in net["layers"]),
                     classes=tuple(net["classes"]),
                 ),
                 accelerator=Accelerator(
@@ -81,6 +80,11 @@ class Design:
             )
         except SpecError as error:
             raise SpecError(f"{place}: {error}") from None
+
+
+def _layer(document: dict[str, Any]) -> Layer:
+    fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in document.items()}
+    return Layer(**fields)
 
 
 def check_schema(document: object, schema: str, place: str) -> None:

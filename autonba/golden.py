@@ -37,8 +37,10 @@ Weights = Mapping[str, LayerWeights]
 def accumulate(layer: Layer, weights: LayerWeights, x_NCHW: IntArray) -> IntArray:
     """Accumulators of a conv or global_pool layer, before requantization."""
     if layer.op == "global_pool":
-        return x_NCHW.sum(axis=(2, 3), keepdims=True)
-    assert weights.weight is not None and weights.bias is not None
+        sums: IntArray = x_NCHW.sum(axis=(2, 3), keepdims=True)
+        return sums
+    assert weights.weight is not None
+    assert weights.bias is not None
     return convolve(x_NCHW, weights.weight, weights.bias, layer.stride, layer.padding, layer.groups)
 
 
@@ -74,7 +76,8 @@ def evaluate(network: Network, weights: Weights, images_NCHW: IntArray) -> dict[
 def predict(network: Network, weights: Weights, images_NCHW: IntArray) -> IntArray:
     """Class index of each image: the first channel of the largest result."""
     tensors = evaluate(network, weights, images_NCHW)
-    return tensors[network.layers[-1].name].reshape(len(images_NCHW), -1).argmax(axis=1)
+    classes: IntArray = tensors[network.layers[-1].name].reshape(len(images_NCHW), -1).argmax(axis=1)
+    return classes
 
 
 def check_weights(network: Network, weights: Weights) -> None:
@@ -88,8 +91,8 @@ def check_weights(network: Network, weights: Weights) -> None:
         wanted: dict[str, tuple[tuple[int, ...], tuple[int, int]]] = {}
         source = tensors[layer.input]
         if layer.op == "conv":
-            shape = (layer.out_channels, source.channels // layer.groups, *layer.kernel)
-            wanted["weight"] = (shape, value_range(layer.weight_bits, True))
+            weight_shape = (layer.out_channels, source.channels // layer.groups, *layer.kernel)
+            wanted["weight"] = (weight_shape, value_range(layer.weight_bits, True))
             wanted["bias"] = ((layer.out_channels,), value_range(LOGIT_BITS, True))
         if layer.op != "shuffle" and not layer.raw:
             wanted["m"] = ((layer.out_channels,), value_range(MULTIPLIER_BITS, False))
@@ -121,7 +124,8 @@ def accumulator_range(network: Network, layer: Layer, weights: LayerWeights) -> 
     if layer.op == "global_pool":
         kh, kw = effective_kernel(layer, source)
         return min(0, x_low * kh * kw), x_high * kh * kw
-    assert weights.weight is not None and weights.bias is not None
+    assert weights.weight is not None
+    assert weights.bias is not None
     w = weights.weight.reshape(layer.out_channels, -1)
     positive, negative = np.maximum(w, 0).sum(axis=1), np.minimum(w, 0).sum(axis=1)
     high = positive * x_high + negative * x_low

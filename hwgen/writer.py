@@ -137,15 +137,16 @@ class Writer(wiring.Component):
 
         inside = Signal(name="in_channels")
         m.d.comb += inside.eq(busy & (group < constants([lp.channel_groups for lp in layers], "groups")))
-        parameter_base = constants(start_of_parts([lp.nest.blocks * lp.drain_cycles for lp in layers]), "parameter_base")
+        parameter_words = [lp.nest.blocks * lp.drain_cycles for lp in layers]
+        parameter_base = constants(start_of_parts(parameter_words), "parameter_base")
         m.d.comb += self.parameter_address.eq(parameter_base + group)
 
         # Everything below goes along with a group, `stage` cycles after its parameter address.
         layer_at = [task.layer]
         for stage in range(1, GROUP_TO_WRITE + 1):
-            later = Signal(layout.layer_bits, name=f"layer_at_{stage}")
-            m.d.sync += later.eq(layer_at[-1])
-            layer_at.append(later)
+            layer = Signal(layout.layer_bits, name=f"layer_at_{stage}")
+            m.d.sync += layer.eq(layer_at[-1])
+            layer_at.append(layer)
 
         def later(value: Value, cycles: int, name: str) -> Value:
             for stage in range(1, cycles + 1):

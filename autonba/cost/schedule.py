@@ -12,7 +12,7 @@ import heapq
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from autonba.accelerator import SINK, SOURCE, Accelerator, Buffer
+from autonba.accelerator import SINK, SOURCE, Accelerator, Buffer, Port
 from autonba.errors import DeadlockError
 from autonba.mapping import LayerPlan, Plan, plan, required_buffers
 from autonba.network import INPUT, Network
@@ -203,11 +203,11 @@ def size_buffers(network: Network, accelerator: Accelerator) -> Accelerator:
     tensors = network.tensors
     rows = {key: 2 * tensors[key[0]].height + 2 for key in least}
 
-    def sized(of: Mapping[tuple[str, str, str], int]) -> Accelerator:
+    def sized(of: Mapping[tuple[str, str, Port], int]) -> Accelerator:
         return replace(accelerator, buffers=tuple(
             Buffer(tensor=t, reader=r, port=p, rows=of[t, r, p]) for t, r, p in least))
 
-    def pace(of: Mapping[tuple[str, str, str], int]) -> tuple[float, Plan, Schedule]:
+    def pace(of: Mapping[tuple[str, str, Port], int]) -> tuple[float, Plan, Schedule]:
         mapped = plan(network, sized(of))
         try:
             result = simulate(mapped, WARM_UP + MEASURED + FOLLOWING)
