@@ -1,0 +1,98 @@
+"""Compares what the testbench logged with the golden model, element by element, and with the schedule, cycle by cycle."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from autonba.arithmetic import IntArray
+from autonba.mapping import ChunkPlan, LayerPlan, Plan
+from autonba.sim.testbench import Trace, read_trace
+
+SHOWN = 10  # mismatches described in words
+
+
+@dataclass
+class Comparison:
+    """Elements compared and the differences found; `notes` describes the first ones."""
+
+    images: int = 0
+    elements: int = 0
+    mismatches: int = 0
+    notes: list[str] = field(default_factory=list)
+
+    def note(self, text: str, mismatches: int = 1) -> None:
+        """Count differences and describe them, if there is room."""
+        self.mismatches += mismatches
+        if len(self.notes) < SHOWN:
+            self.notes.append(text)
+
+
+def compare_layers(
+    folder: Path, plan: Plan, golden: Mapping[str, IntArray], runs: Mapping[int, Sequence[int]]
+) -> Comparison:
+    """Compare every element of every layer in the logs under `folder`.
+
+    `golden` holds (N, C, H, W) of every layer; `runs` says which of the N images each logged run had, in order.
+    """
+    found = Comparison(images=sum(len(images) for images in runs.values()))
+    for chunk in plan.chunks:
+        trace = read_trace(folder / f"chunk_{chunk.chunk.name}.trace", 4)
+        for run, images in runs.items():
+            mine = trace.of_run(run)
+            layers = mine.numbers(2)
+            strange = int((layers >= len(chunk.layers)).sum() + (layers < 0).sum())
+            if strange:
+                found.note(f"run {run}, chunk {chunk.chunk.name!r}: {strange} writes name no layer of it", strange)
+            for lp in chunk.layers:
+                lines = Trace(mine.path, tuple(column[layers == lp.index] for column in mine.columns))
+                _compare_layer(found, lines, chunk, lp, golden[lp.layer.name], run, images)
+    return found
+
+
+def _compare_layer(
+    found: Comparison, lines: Trace, chunk: ChunkPlan, lp: LayerPlan, golden: IntArray, run: int, images: Sequence[int]
+) -> None:
+    lanes, groups, out = chunk.chunk.drain_lanes, lp.channel_groups, lp.out
+    name = lp.layer.name
+    expected = golden[np.asarray(images, dtype=np.int64)]
+    found.elements += expected.size
+    per_image = out.height * out.width * groups
+    if lines.lines != per_image * len(images):
+        found.note(f"run {run}, layer {name!r}: {per_image * len(images)} words must be written, not {lines.lines}",
+                   abs(per_image * len(images) - lines.lines))
+    whole = min(lines.lines // per_image, len(images))
+    values, known = lines.lanes(3, lanes, chunk.write_bits)
+    shape = (whole, out.height, out.width, groups * lanes)
+    order = np.argsort(np.asarray(lp.output_order))  # physical channel of each logical one
+    got = values[: whole * per_image].reshape(shape)[..., order].transpose(0, 3, 1, 2)
+    sure = known[: whole * per_image].reshape(shape)[..., order].transpose(0, 3, 1, 2)
+    wrong = np.argwhere((got != expected[:whole]) | ~sure)
+    for image, channel, row, column in wrong[:SHOWN]:
+        place = image, channel, row, column
+        shown = got[place] if sure[place] else "unknown bits"
+        found.note(f"run {run}, layer {name!r}, image {images[image]}, channel {channel}, row {row}, column {column}: "
+                   f"expected {expected[place]}, got {shown}", 0)
+    found.mismatches += len(wrong)
+
+
+def finish_cycles(folder: Path, run: int) -> tuple[int, ...]:
+    """Cycles from the first pixel taken to the last word of each image, both included, in a logged run."""
+    inputs, outputs = (read_trace(folder / f"{side}.trace", columns).of_run(run)
+                       for side, columns in (("input", 3), ("output", 4)))
+    if not inputs.lines:
+        return ()
+    last = outputs.numbers(2) == 1
+    return tuple(int(cycle - inputs.cycles[0] + 1) for cycle in outputs.cycles[last])
+
+
+def compare_cycles(found: Comparison, run: int, predicted: Sequence[int], simulated: Sequence[int]) -> None:
+    """Note each image that does not end in the very cycle that the schedule predicts."""
+    if len(predicted) != len(simulated):
+        found.note(f"run {run}: {len(predicted)} results must come, not {len(simulated)}")
+    for image, (wanted, got) in enumerate(zip(predicted, simulated, strict=False)):
+        if wanted != got:
+            found.note(f"run {run}, image {image}: the last word must leave in cycle {wanted}, not {got}")

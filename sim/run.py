@@ -1,0 +1,260 @@
+"""Simulates a bundle's RTL and compares it with the golden model and the schedule, to the bit and to the cycle.
+
+    python -m autonba.sim.run simulate BUNDLE [--simulator icarus] [--images 3] [--stalls]
+    python -m autonba.sim.run regression BUNDLE
+    python -m autonba.sim.run fuzz -n 30 --seed 1
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+
+from autonba.arithmetic import IntArray
+from autonba.bundle import Bundle, write_json
+from autonba.cost.schedule import Schedule
+from autonba.cost.schedule import simulate as predict
+from autonba.errors import AutonbaError, BundleError
+from autonba.golden import evaluate
+from autonba.mapping import Plan, plan
+from autonba.sim import check, lint, modules, structure
+from autonba.sim.network_bench import STALLED_RUNS, Settings
+from autonba.sim.runner import SIMULATORS, Toolchain, build, find_toolchain
+from autonba.sim.runner import run as run_bench
+from autonba.sim.testbench import PORTS, TESTBENCH_PORTS, testbench
+
+SCHEMA_VERSION = 1
+SHORT_RUNS = (1, 2, 10)  # images of the runs whose cycles are always compared
+STALLED_IMAGES = 12
+MODULE = "autonba.sim.network_bench"
+FAULT_BENCHES = ("reset_in_mid_run", "wrong_lengths", "registers")
+
+console = Console()
+
+
+class MismatchError(AutonbaError):
+    """The hardware differs from the golden model or the schedule."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A bundle ready to simulate: built testbench, plan, expected values of every layer."""
+
+    bundle: Bundle
+    tools: Toolchain
+    folder: Path
+    plan: Plan
+    golden: Mapping[str, IntArray]
+    log: Path
+
+
+def rtl_files(bundle: Bundle) -> tuple[list[Path], list[Path]]:
+    """Verilog and memory image files of a bundle; raises BundleError where they are missing or of another design."""
+    folder = bundle.path / "rtl"
+    listing = folder / "rtl.f"
+    if not listing.is_file():
+        raise BundleError(f"{listing}: the file must exist, and it does not; run `autonba gen-rtl {bundle.path}`")
+    sources = [folder / name for name in listing.read_text().split()]
+    for path in sources:
+        if not path.is_file():
+            raise BundleError(f"{path}: rtl.f names the file, and it is missing; run `autonba gen-rtl {bundle.path}`")
+    return sources, sorted(folder.glob("*.hex"))
+
+
+def prepare(bundle: Bundle, simulator: str, *, folder: Path | None = None, images: int | None = None) -> Prepared:
+    """Build the testbench and compute what the first `images` images must give."""
+    tools = find_toolchain(simulator)
+    folder = folder or bundle.path / "sim" / simulator
+    mapped = plan(bundle.design.network, bundle.design.accelerator, bundle.weights)
+    sources, data = rtl_files(bundle)
+    folder.mkdir(parents=True, exist_ok=True)
+    wrapper = folder / "testbench.v"
+    wrapper.write_text(testbench(bundle.design.network, [chunk.chunk.name for chunk in mapped.chunks]))
+    log = build(tools, sources=[*sources, wrapper], top="testbench", folder=folder, ports=TESTBENCH_PORTS, data=data)
+    pictures = bundle.golden["images"][:images]
+    golden = evaluate(bundle.design.network, bundle.weights, pictures)
+    for name, values in bundle.golden.items():
+        if name in golden and not np.array_equal(golden[name], values[:images]):
+            raise BundleError(f"{bundle.path / 'golden.npz'}: {name!r} must hold what design.json and weights.npz give, "
+                              "and it does not; write the bundle again")
+    return Prepared(bundle, tools, folder, mapped, golden, log)
+
+
+def run_network(prepared: Prepared, tests: Sequence[str], runs: Sequence[int], stalled: int, seed: int) -> dict[str, str]:
+    """Run tests of the network bench; returns each one's failure, or an empty text."""
+    settings = Settings(bundle=str(prepared.bundle.path.resolve()), runs=tuple(runs), stalled_images=stalled,
+                        image_cycles=predict(prepared.plan, 1).first_image, seed=seed)
+    path = (prepared.folder / f"{tests[0]}.json").resolve()
+    settings.write(path)
+    verdicts = run_bench(prepared.tools, top="testbench", module=MODULE, folder=prepared.folder, tests=tests, seed=seed,
+                         environment={"AUTONBA_BENCH": str(path)}, log=prepared.folder / f"{tests[0]}.log")
+    return {verdict.test.rpartition(".")[2]: verdict.failure for verdict in verdicts}
+
+
+@dataclass
+class Outcome:
+    """All that simulations found so far."""
+
+    found: check.Comparison
+    main: tuple[int, int]  # images and elements of the longest run
+    predicted: dict[int, tuple[int, ...]]  # images of a run -> cycles in which its images finish
+    simulated: dict[int, tuple[int, ...]]
+    benches: dict[str, str]
+
+    @property
+    def failures(self) -> list[str]:
+        """Everything wrong, in words."""
+        return self.found.notes + [f"{name}: {text}" for name, text in self.benches.items() if text]
+
+
+def simulate_network(prepared: Prepared, *, images: int, stalls: bool, seed: int, short: Sequence[int] = SHORT_RUNS) -> Outcome:
+    """Runs without stalls, and with them if wanted; compares every element of every layer and every cycle."""
+    counts = sorted({count for count in short if count < images} | {images})
+    stalled = min(STALLED_IMAGES, images) if stalls else 0
+    tests = ("back_to_back", "stalls") if stalls else ("back_to_back",)
+    benches = run_network(prepared, tests, counts, stalled, seed)
+    runs: dict[int, Sequence[int]] = {number: range(count) for number, count in enumerate(counts, 1)}
+    start = 0
+    for pattern in range(3 if stalls else 0):
+        count = len(range(pattern, stalled, 3))
+        runs[STALLED_RUNS + pattern] = [(start + i) % len(prepared.bundle.golden["images"]) for i in range(count)]
+        start += count
+    main = check.compare_layers(prepared.folder, prepared.plan, prepared.golden, {len(counts): runs.pop(len(counts))})
+    found = check.compare_layers(prepared.folder, prepared.plan, prepared.golden, runs)
+    outcome = Outcome(found, (main.images, main.elements), {}, {}, benches)
+    found.mismatches += main.mismatches
+    found.notes[:0] = main.notes
+    for number, count in enumerate(counts, 1):
+        outcome.predicted[count] = predict(prepared.plan, count).finish
+        outcome.simulated[count] = check.finish_cycles(prepared.folder, number)
+        check.compare_cycles(found, number, outcome.predicted[count], outcome.simulated[count])
+    return outcome
+
+
+def simulate(
+    bundle: Bundle, *, simulator: str = "verilator", images: int = 100, stalls: bool = False, seed: int = 1
+) -> dict[str, Any]:
+    """Simulate golden images and write report/simulation.json; raises MismatchError where the hardware is wrong."""
+    return _simulate(bundle, simulator, images, stalls, seed, complete=False)
+
+
+def regression(bundle: Bundle, *, simulator: str = "verilator", images: int = 100, seed: int = 1) -> dict[str, Any]:
+    """Everything: lint, structure, module benches, network with and without stalls, resets, packets, registers."""
+    return _simulate(bundle, simulator, images, True, seed, complete=True)
+
+
+def _simulate(bundle: Bundle, simulator: str, images: int, stalls: bool, seed: int, *, complete: bool) -> dict[str, Any]:
+    started = time.monotonic()
+    available = len(bundle.golden["images"])
+    if images > available:
+        console.print(f"golden.npz holds {available} images; these are simulated, not {images}")
+        images = available
+    report: dict[str, Any] = {"schema_version": SCHEMA_VERSION, "digest": bundle.digest, "simulator": simulator}
+    benches: dict[str, str] = {}
+    if complete:
+        with _step("structure of the Verilog"):
+            benches["structure"] = "; ".join(structure.check(bundle).problems)
+        if simulator == "verilator":
+            with _step("lint"):
+                benches["lint"] = "; ".join(lint.lint(bundle))
+        with _step("module benches"):
+            benches |= modules.run_all(bundle, simulator, seed)
+    with _step(f"build with {simulator}"):
+        prepared = prepare(bundle, simulator, images=images)
+    with _step(f"{images} images{' with and without stalls' if stalls else ''}"):
+        outcome = simulate_network(prepared, images=images, stalls=stalls, seed=seed)
+    if complete:
+        with _step("resets, packets of wrong length, registers"):
+            outcome.benches |= run_network(prepared, FAULT_BENCHES, (1,), 0, seed)
+    outcome.benches |= benches
+    failures = outcome.failures
+    report |= {
+        "simulator_version": prepared.tools.version,
+        "cycles": {"predicted": _cycles(outcome.predicted), "simulated": _cycles(outcome.simulated)},
+        "runs": {str(count): {"predicted": list(outcome.predicted[count]), "simulated": list(outcome.simulated[count])}
+                 for count in outcome.predicted},
+        "rtl_check": {"images": outcome.main[0], "elements": outcome.main[1], "mismatches": outcome.found.mismatches},
+        "also_compared": {"images": outcome.found.images, "elements": outcome.found.elements, "stalls": stalls},
+        "benches": {name: text or "passed" for name, text in sorted(outcome.benches.items())},
+        "passed": not failures,
+    }
+    path = bundle.path / "report" / "simulation.json"
+    write_json(path, report)
+    total = outcome.main[1] + outcome.found.elements
+    console.print(f"{total} elements of {len(prepared.plan.layers)} layers compared, {outcome.found.mismatches} mismatches; "
+                  f"{_equal(outcome)}; {time.monotonic() - started:.0f} s; {path}")
+    if failures:
+        for text in failures:
+            console.print(f"[red]wrong:[/red] {text}", highlight=False)
+        raise MismatchError(f"the hardware must equal the golden model and the schedule, and it does not: {failures[0]} "
+                            f"({len(failures)} findings in all, logs in {prepared.folder})")
+    return report
+
+
+def _cycles(by_count: Mapping[int, Sequence[int]]) -> dict[str, float | int | None]:
+    first, longest = by_count[min(by_count)], by_count[max(by_count)]
+    steady = Schedule(finish=tuple(longest), busy={}, peak_rows=()).per_image if longest else None
+    return {"first_image": first[0] if first else None, "per_image": steady}
+
+
+def _equal(outcome: Outcome) -> str:
+    parts = []
+    for count, wanted in outcome.predicted.items():
+        got = outcome.simulated[count][-1] if outcome.simulated[count] else None
+        parts.append(f"{count}: {got}" if got == wanted[-1] else f"{count}: {got} instead of {wanted[-1]}")
+    return "cycles for images " + ", ".join(parts)
+
+
+@contextmanager
+def _step(name: str) -> Iterator[None]:
+    started = time.monotonic()
+    with console.status(name):
+        yield
+    console.print(f"  {name}: {time.monotonic() - started:.1f} s", highlight=False)
+
+
+def fuzz(count: int, seed: int = 1) -> bool:
+    """Random accelerators for random networks: generate, simulate, compare; True if all are right."""
+    from autonba.sim.fuzz import fuzz as run_fuzz
+
+    return run_fuzz(count, seed)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line of this module; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m autonba.sim.run", description="Simulate generated accelerators.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, text in (("simulate", "golden images, every layer, every cycle"), ("regression", "every bench")):
+        command = commands.add_parser(name, help=text)
+        command.add_argument("bundle", type=Path)
+        command.add_argument("--simulator", choices=SIMULATORS, default="verilator")
+        command.add_argument("--images", type=int, default=100)
+        command.add_argument("--seed", type=int, default=1)
+        if name == "simulate":
+            command.add_argument("--stalls", action="store_true")
+    command = commands.add_parser("fuzz", help="random accelerators on random networks")
+    command.add_argument("-n", type=int, default=30)
+    command.add_argument("--seed", type=int, default=1)
+    chosen = vars(parser.parse_args(arguments))
+    action: Callable[..., Any] = {"simulate": simulate, "regression": regression, "fuzz": fuzz}[chosen.pop("command")]
+    try:
+        if action is fuzz:
+            return 0 if fuzz(chosen["n"], chosen["seed"]) else 1
+        action(Bundle(chosen.pop("bundle")), **chosen)
+    except AutonbaError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
