@@ -7,7 +7,11 @@ weights are known; without them every lane counts as used. For AMD families, DSP
 
 from __future__ import annotations
 
-from autonba.accelerator import Chunk
+import json
+from functools import cache
+from importlib.resources import files
+
+from autonba.accelerator import SOURCE, Chunk
 from autonba.arithmetic import MULTIPLIER_BITS, ceil_div, clog2
 from autonba.boards import Family, Resources
 from autonba.golden import LayerWeights, Weights
@@ -16,6 +20,10 @@ from autonba.memory_image import parameter_bits, parameter_rom, weight_lanes, we
 
 # (data bits, words) of the shapes a block of 18 Kbit can take: Lattice FPGA-TN-02204, AMD UG473.
 BLOCK_SHAPES = ((1, 16384), (2, 8192), (4, 4096), (9, 2048), (18, 1024), (36, 512))
+LOGIC_FEATURES = (
+    "constant", "products", "soft_products", "operands", "tree_adders", "accumulators", "requantizers", "residuals", "layers",
+    "chunks", "edges", "read_ports", "logic_rom", "logic_rom_word", "selected_lanes", "distributed_ram", "distributed_ram_word",
+)
 _MULTIPLIER_PORTS: dict[Family, tuple[int, int]] = {"ecp5": (18, 18), "xc7": (25, 18), "xcup": (27, 18)}
 
 
@@ -66,18 +74,15 @@ def requantizer_dsps(chunk: ChunkPlan, family: Family = "ecp5") -> int:
 
 
 def estimate(mapped: Plan, family: Family = "ecp5", weights: Weights | None = None) -> Resources:
-    """Resources of module `accelerator`, without a board's own logic."""
+    """Resources of module `accelerator`, without a board's own logic. LUT and FF are those of the ECP5."""
     dsp = bram = 0
-    lut, ff = _BASE_LUT, _BASE_FF
     for chunk in mapped.chunks:
         dsp += _array_dsps(chunk, family, weights) + chunk.chunk.drain_lanes * requantizer_dsps(chunk, family)
         bram += _rom_blocks(chunk, family, weights)
-        chunk_lut, chunk_ff = _chunk_logic(chunk, mapped)
-        lut, ff = lut + chunk_lut, ff + chunk_ff
-    for memory in mapped.memories:
-        blocks, memory_lut, memory_ff = _memory(memory, family, mapped.network.input.channels)
-        bram, lut, ff = bram + blocks, lut + memory_lut, ff + memory_ff
-    return Resources(lut=round(lut), ff=round(ff), dsp=dsp, bram=bram)
+    bram += sum(_memory_blocks(memory, family, mapped.network.input.channels) for memory in mapped.memories)
+    features = logic_features(mapped)
+    lut, ff = (round(sum(features[name] * k for name, k in logic_coefficients()[kind].items())) for kind in ("lut", "ff"))
+    return Resources(lut=lut, ff=ff, dsp=dsp, bram=bram)
 
 
 def _array_dsps(chunk: ChunkPlan, family: Family, weights: Weights | None) -> int:
@@ -113,39 +118,52 @@ def changing_bits(words: list[int]) -> int:
     return changed.bit_count()
 
 
-# LUT and FF: sums over the parts of a design of width times a coefficient, in LUT4 and flip-flops of the ECP5.
-_BASE_LUT, _BASE_FF = 420.0, 430.0
+def logic_features(mapped: Plan) -> dict[str, float]:
+    """Amounts that LUT and FF counts grow with, by name; bits unless the name says otherwise."""
+    f = dict.fromkeys(LOGIC_FEATURES, 0.0)
+    f["constant"] = 1.0
+    for chunk in mapped.chunks:
+        spec, products = chunk.chunk, chunk.chunk.multipliers
+        product_bits = chunk.weight_bits + chunk.input_bits
+        levels = clog2(spec.in_lanes) if spec.kind == "conv" else 0
+        f["products"] += products * product_bits
+        if spec.multiplier == "lut":
+            f["soft_products"] += products * (chunk.weight_bits - 1) * product_bits
+        f["operands"] += products * chunk.weight_bits + spec.in_lanes * chunk.input_bits
+        f["tree_adders"] += spec.out_lanes * ((1 << levels) - 1) * (product_bits + levels)
+        f["accumulators"] += spec.out_lanes * chunk.acc_bits
+        if chunk.requantizes:
+            f["requantizers"] += spec.drain_lanes * (chunk.acc_bits + MULTIPLIER_BITS)
+        f["residuals"] += spec.drain_lanes * (chunk.residual_bits + chunk.residual_multiplier_bits)
+        f["layers"] += len(chunk.layers)
+        f["chunks"] += 1
+        f["read_ports"] += sum(m.read_lanes * (m.lane_bits + 1) for m in mapped.memories if m.reader == spec.name)
+        for width, depth in ((products * chunk.weight_bits, chunk.weight_words),
+                             (spec.drain_lanes * parameter_bits(chunk), chunk.parameter_words)):
+            if not uses_block_ram(width, depth):
+                f["logic_rom"] += width * depth
+                f["logic_rom_word"] += width
+    f["edges"] = len(mapped.edges)
+    for memory in mapped.memories:
+        f["selected_lanes"] += memory.read_lanes * memory.lane_bits * (memory.lanes // memory.read_lanes - 1)
+        if not uses_block_ram(memory.write_lanes * memory.lane_bits, memory.depth):
+            word = memory.lanes * memory.lane_bits
+            f["distributed_ram"] += word * ceil_div(memory.depth, 16)
+            f["distributed_ram_word"] += word
+    return f
 
 
-def _chunk_logic(chunk: ChunkPlan, mapped: Plan) -> tuple[float, float]:
-    spec, products = chunk.chunk, chunk.chunk.multipliers
-    product_bits = chunk.weight_bits + chunk.input_bits
-    levels = clog2(spec.in_lanes) if spec.kind == "conv" else 0
-    adders = spec.out_lanes * ((1 << levels) - 1) * (product_bits + levels)
-    lut = adders + 2.0 * spec.out_lanes * chunk.acc_bits + spec.out_lanes * chunk.acc_bits
-    ff = products * (chunk.weight_bits + product_bits) + spec.in_lanes * chunk.input_bits + adders / 2
-    ff += 2.0 * spec.out_lanes * chunk.acc_bits
-    if spec.multiplier == "lut":
-        lut += products * (chunk.weight_bits - 1) * product_bits
-    lane = chunk.acc_bits + MULTIPLIER_BITS
-    lut += spec.drain_lanes * 6.0 * lane
-    ff += spec.drain_lanes * 5.0 * lane
-    lut += 420.0 + 150.0 * len(chunk.layers)
-    ff += 420.0 + 55.0 * len(chunk.layers)
-    for width, depth in ((products * chunk.weight_bits, chunk.weight_words),
-                         (spec.drain_lanes * parameter_bits(chunk), chunk.parameter_words)):
-        if not uses_block_ram(width, depth):
-            lut += width * max(depth / 16, 1.0)
-    return lut, ff
+@cache
+def logic_coefficients() -> dict[str, dict[str, float]]:
+    """For "lut" and "ff", the coefficient of each feature: ECP5, fitted by `python -m benchmarks.fit_resources`."""
+    text = files("autonba.cost").joinpath("logic_ecp5.json").read_text()
+    coefficients: dict[str, dict[str, float]] = json.loads(text)["coefficients"]
+    return coefficients
 
 
-def _memory(memory: MemoryPlan, family: Family, channels: int) -> tuple[int, float, float]:
-    """Block RAMs, LUTs and FFs of a row buffer."""
-    width = memory.write_lanes * memory.lane_bits
-    banks = memory.lanes // memory.write_lanes
-    if memory.writer == "input":
-        width = channels * memory.lane_bits  # lanes without a channel are removed
-    select = memory.read_lanes * memory.lane_bits * (memory.lanes // memory.read_lanes - 1)
-    if uses_block_ram(memory.write_lanes * memory.lane_bits, memory.depth):
-        return banks * block_rams(width, memory.depth, family), select, 0.0
-    return 0, select + banks * width * ceil_div(memory.depth, 16), banks * width
+def _memory_blocks(memory: MemoryPlan, family: Family, channels: int) -> int:
+    """Block RAMs of a row buffer: a bank for each `write_lanes` lanes."""
+    if not uses_block_ram(memory.write_lanes * memory.lane_bits, memory.depth):
+        return 0
+    lanes = channels if memory.writer == SOURCE else memory.write_lanes  # input lanes without a channel are removed
+    return memory.lanes // memory.write_lanes * block_rams(lanes * memory.lane_bits, memory.depth, family)
