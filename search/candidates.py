@@ -15,10 +15,9 @@ from torch import Tensor
 
 from autonba.accelerator import Accelerator, Buffer, Chunk
 from autonba.arithmetic import clog2
-from autonba.boards import Family
 from autonba.errors import SpecError
 from autonba.mapping import Plan, plan, required_buffers, word_nest
-from autonba.network import INPUT, Network, sources
+from autonba.network import INPUT, Network
 from autonba.search.spaces import HardwareSpace
 
 KINDS = ("conv", "depthwise")
@@ -166,7 +165,7 @@ def layer_cycles(tables: NetworkTables, space: HardwareSpace, c: Candidates, chu
     return tables.positions * blocks * torch.maximum(beats, drains), blocks * beats, blocks * drains
 
 
-def evaluate(tables: NetworkTables, space: HardwareSpace, c: Candidates, family: Family) -> Costs:
+def evaluate(tables: NetworkTables, space: HardwareSpace, c: Candidates) -> Costs:
     """Costs of every candidate for the network of `tables`."""
     count, chunks = c.kind.shape
     chunk_BL = allocate(tables, c)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -18,8 +18,10 @@ from torch import Tensor
 
 from autonba.accelerator import Accelerator
 from autonba.boards import Board, Resources
+from autonba.cost.resources import estimate
 from autonba.cost.schedule import simulate, size_buffers
 from autonba.errors import CapacityError
+from autonba.golden import Weights
 from autonba.mapping import plan
 from autonba.network import Network
 from autonba.search import candidates as cand
@@ -99,6 +101,7 @@ class AcceleratorSearch:
         self.optimizer = torch.optim.Adam([self.gamma], lr=rate, betas=(0.5, 0.9))
         self.best: Candidates | None = None
         self.champions: Candidates | None = None  # the best of each number of chunks
+        self.correction = dict.fromkeys(COSTS, 1.0)  # exact resources over estimated ones, set by `calibrate`
 
     def candidates(self, choice_BF: Tensor) -> Candidates:
         """Candidates of choices (B, factors) in the order of `sizes`."""
@@ -118,7 +121,22 @@ class AcceleratorSearch:
 
     def costs(self, tables: NetworkTables, c: Candidates) -> Costs:
         """Costs of candidates for a network."""
-        return cand.evaluate(tables, self.space, c, self.limits.board.family)
+        found = cand.evaluate(tables, self.space, c)
+        return replace(found, resources={n: v * self.correction[n] for n, v in found.resources.items()})
+
+    def calibrate(self, network: Network, tables: NetworkTables, *, count: int = 24) -> None:
+        """Set `correction` to the median ratio of exact and estimated resources of random accelerators."""
+        pool = self.random(64 * count)
+        small = (self.costs(tables, pool).multipliers <= self.limits.multipliers).nonzero()[:count, 0]
+        drawn = pool.pick(small)
+        self.correction = dict.fromkeys(COSTS, 1.0)
+        guess = self.costs(tables, drawn).resources
+        designs = [exact(network, cand.accelerator(tables, self.space, drawn, n), self.limits, sized=False)
+                   for n in range(len(drawn))]
+        for name in COSTS:
+            ratios = sorted(getattr(d.resources, name) / float(g) for d, g in zip(designs, guess[name], strict=True) if g > 0)
+            if ratios:
+                self.correction[name] = max(ratios[len(ratios) // 2], 0.05)
 
     def step(self, tables: NetworkTables, *, samples: int, progress: float) -> float:
         """One draw of `samples` accelerators and one update of gamma; returns the best score."""
@@ -165,14 +183,13 @@ class AcceleratorSearch:
         return path
 
 
-def exact(network: Network, accelerator: Accelerator, limits: Limits, *, sized: bool = True) -> Design:
+def exact(network: Network, accelerator: Accelerator, limits: Limits, *, weights: Weights | None = None,
+          sized: bool = True) -> Design:
     """Buffers, schedule and resources of an accelerator for an integer network."""
-    from autonba.cost.resources import estimate
-
     whole = size_buffers(network, accelerator) if sized else cand.least_plan(network, accelerator).accelerator
-    mapped = plan(network, whole)
+    mapped = plan(network, whole, weights)
     schedule = simulate(mapped, 10) if sized else None
-    return Design(accelerator=whole, bound=mapped.bottleneck, resources=estimate(mapped, limits.board.family),
+    return Design(accelerator=whole, bound=mapped.bottleneck, resources=estimate(mapped, limits.board.family, weights),
                   cycles=schedule.per_image if schedule else float(mapped.bottleneck),
                   first_image=schedule.first_image if schedule else 0)
 
@@ -185,11 +202,13 @@ class Found:
     curve: list[float] = field(default_factory=list)
 
 
-def search(network: Network, engine: AcceleratorSearch, tables: NetworkTables, *, steps: int, samples: int) -> Found:
+def search(network: Network, engine: AcceleratorSearch, tables: NetworkTables, *, steps: int, samples: int,
+           weights: Weights | None = None) -> Found:
     """The fastest accelerator for `network` within the limits.
 
     Raises CapacityError, naming resource, need and limit, where no accelerator of the space fits.
     """
+    engine.calibrate(network, tables)
     curve = [engine.step(tables, samples=samples, progress=step / steps) for step in range(steps)]
     assert engine.best is not None
     assert engine.champions is not None
@@ -202,9 +221,13 @@ def search(network: Network, engine: AcceleratorSearch, tables: NetworkTables, *
     best: Design | None = None
     order = score(engine.costs(tables, pool), engine.limits).argsort(stable=True).tolist()
     for index in dict.fromkeys([*order[:EXACT_CHECKS], len(pool) - 1]):
-        design = exact(network, cand.accelerator(tables, engine.space, pool, index), engine.limits)
+        accelerator = cand.accelerator(tables, engine.space, pool, index)
+        design = exact(network, accelerator, engine.limits, weights=weights, sized=False)
         excess = engine.limits.excess(design.resources)
-        if not excess and design.accelerator.multipliers <= engine.limits.multipliers:
+        if not excess:  # fits with the smallest buffers; now with those that lose no throughput
+            design = exact(network, accelerator, engine.limits, weights=weights)
+            excess = engine.limits.excess(design.resources)
+        if not excess and accelerator.multipliers <= engine.limits.multipliers:
             best = design
             break
         if excess:
@@ -232,7 +255,7 @@ def smallest(engine: AcceleratorSearch) -> Candidates:
 
 
 def random_designs(network: Network, engine: AcceleratorSearch, tables: NetworkTables, *, count: int = 200,
-                   batch: int = 4096, batches: int = 200) -> list[dict[str, Any]]:
+                   weights: Weights | None = None, batch: int = 4096, batches: int = 200) -> list[dict[str, Any]]:
     """`count` accelerators drawn uniformly from the same space, within the same limits: cycles and resources of each.
 
     Cycles are the steady-state bound, which flatters them: their real schedule is never faster. Fewer are returned where
@@ -245,7 +268,8 @@ def random_designs(network: Network, engine: AcceleratorSearch, tables: NetworkT
         for index in fits.tolist():
             if len(designs) == count:
                 return designs
-            design = exact(network, cand.accelerator(tables, engine.space, drawn, index), engine.limits, sized=False)
+            design = exact(network, cand.accelerator(tables, engine.space, drawn, index), engine.limits, weights=weights,
+                           sized=False)
             if engine.limits.excess(design.resources):
                 continue
             r = design.resources

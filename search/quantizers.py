@@ -7,6 +7,8 @@ Suffixes: O output channels, I input channels of a group, K kernel.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import torch
 from torch import Tensor
 
@@ -54,8 +56,15 @@ def initial_scale(x: Tensor, bits: int, signed: bool) -> Tensor:
     return (2 * typical / value_range(bits, signed)[1] ** 0.5).clamp(min=1e-4)
 
 
-def mix(tensors: list[Tensor], b_J: Tensor) -> Tensor:
-    """sum_j b_j T_j: the tensor that stands for all bitwidths in one convolution; b is soft, or one-hot with gradients."""
-    if len(tensors) == 1:
-        return tensors[0]
-    return (torch.stack(tensors) * b_J.reshape(-1, *[1] * tensors[0].dim())).sum(dim=0)
+def mix(quantized: Callable[[int], Tensor], bits: Sequence[int], b_J: Tensor) -> Tensor:
+    """sum_j b_j T_j, T_j = quantized(bits[j]): the one tensor that stands for all bitwidths; b is soft, or one-hot.
+
+    Bitwidths of weight 0 that no gradient shall reach are left out.
+    """
+    total: Tensor | None = None
+    for width, b in zip(bits, b_J.unbind(), strict=True):
+        if b_J.requires_grad or float(b) != 0.0:
+            term = quantized(width) * b
+            total = term if total is None else total + term
+    assert total is not None
+    return total

@@ -48,8 +48,8 @@ class Plan:
 
 
 EFFORTS: Mapping[Effort, Plan] = {
-    "full": Plan(warm_epochs=12, search_epochs=28, das_samples=1024, das_steps=300, float_epochs=60, quantized_epochs=120),
-    "quick": Plan(warm_epochs=2, search_epochs=3, das_samples=512, das_steps=60, float_epochs=6, quantized_epochs=12),
+    "full": Plan(warm_epochs=18, search_epochs=25, das_samples=1024, das_steps=200, float_epochs=60, quantized_epochs=90),
+    "quick": Plan(warm_epochs=6, search_epochs=4, das_samples=512, das_steps=60, float_epochs=6, quantized_epochs=12),
 }
 
 
@@ -79,8 +79,8 @@ def search(*, dataset: str, board: Board, out: Path, clock_mhz: float | None = N
     the same bytes (report/search_seconds.json apart). Raises DataError, SpecError or CapacityError.
     """
     for name in constraints or {}:
-        if name not in das.COSTS:
-            raise SpecError(f"constraints: key must be one of {', '.join(das.COSTS)}, not {name!r}")
+        if name not in cand.COSTS:
+            raise SpecError(f"constraints: key must be one of {', '.join(cand.COSTS)}, not {name!r}")
     if effort not in EFFORTS:
         raise SpecError(f"effort must be one of {', '.join(EFFORTS)}, not {effort!r}")
     data = datasets.load(dataset)
@@ -131,7 +131,7 @@ class _Run:
             golden.check_weights(network, weights)
             facts = self.compare(network, real, fake, weights)
         with self.monitor.phase("final", "final accelerator, random baseline"):
-            found, baseline = self.final(network)
+            found, baseline = self.final(network, weights)
         design = Design(name="".join(c if c.isalnum() else "_" for c in f"d_{self.data.name}".lower()), network=network,
                         accelerator=found.design.accelerator, target=Target(board=self.limits.board.name, clock_mhz=clock_mhz),
                         constraints=dict(self.limits.resources))
@@ -164,11 +164,12 @@ class _Run:
                 facts = done[0]
         return [Choice(operator=o, bits=b) for o, b in facts["choices"]], facts["curves"]
 
-    def accelerator(self, network: Network) -> tuple[das.Found, AcceleratorSearch, cand.NetworkTables]:
+    def accelerator(self, network: Network, weights: golden.Weights | None = None) -> tuple[das.Found, AcceleratorSearch, cand.NetworkTables]:
         """The best accelerator within the limits."""
         tables = cand.tabulate(network, self.space.hardware, self.space.slots, spaces.slot_of)
         engine = AcceleratorSearch(space=self.space.hardware, slots=self.space.slots, limits=self.limits, seed=self.seed)
-        found = das.search(network, engine, tables, steps=self.plan.das_steps, samples=self.plan.das_samples)
+        found = das.search(network, engine, tables, steps=self.plan.das_steps, samples=self.plan.das_samples,
+                           weights=weights)
         return found, engine, tables
 
     def train(self, outline: Network, *, quantized: bool) -> dict[str, export.Folded]:
@@ -202,15 +203,15 @@ class _Run:
             "integer_check": {"images": len(test), "differing_predictions": int((whole != quantized).sum()),
                               "differing_elements": differing}}
 
-    def final(self, network: Network) -> tuple[das.Found, dict[str, Any]]:
+    def final(self, network: Network, weights: golden.Weights) -> tuple[das.Found, dict[str, Any]]:
         """The accelerator of the integer network beside random ones."""
-        found, engine, tables = self.accelerator(network)
-        designs = das.random_designs(network, engine, tables, count=RANDOM_DESIGNS)
+        found, engine, tables = self.accelerator(network, weights)
+        designs = das.random_designs(network, engine, tables, count=RANDOM_DESIGNS, weights=weights)
         design, cycles = found.design, [float(d["cycles"]) for d in designs]
         facts: dict[str, Any] = {
             "cycles_per_image": design.cycles, "cycles_bound": design.bound, "cycles_first_image": design.first_image,
             "multipliers": design.accelerator.multipliers, "chunks": len(design.accelerator.chunks),
-            "resources": {name: getattr(design.resources, name) for name in das.COSTS},
+            "resources": {name: getattr(design.resources, name) for name in cand.COSTS},
             "multipliers_limit": self.limits.multipliers, "score_curve": [round(v, 5) for v in found.curve],
             "random": {"count": len(designs), "designs": designs}}
         if cycles:

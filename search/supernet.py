@@ -31,6 +31,8 @@ from autonba.search.train import Tick, as_input, augment
 K = 2  # operators that get gradients
 BATCH = 48
 SMOOTH = 0.1  # width of the smooth maximum over chunks, as a fraction of the busiest
+WARM_PATHS = (4, 3, 2)  # operators averaged in the thirds of the warm-up
+RESIDUAL_GAIN = 0.2  # first gain of layers with a residual: operators start close to the identity, hence alike
 REFRESH = 4  # architecture steps between two draws of accelerators
 
 
@@ -47,6 +49,8 @@ class MixedLayer(nn.Module):
             nn.init.normal_(self.conv.weight, 0.0, (2.0 / fan_out) ** 0.5 if not layer.raw else 0.05)
             if not layer.raw:
                 self.norm = nn.BatchNorm2d(layer.out_channels)
+                if layer.residual is not None:
+                    nn.init.constant_(self.norm.weight, RESIDUAL_GAIN)
         self.extent: Tensor
         self.register_buffer("extent", torch.tensor(0.0))  # running size of the output: mean of the batches' largest
 
@@ -56,7 +60,7 @@ class MixedLayer(nn.Module):
         if layer.op == "global_pool":
             y = x.mean(dim=(2, 3), keepdim=True)
         else:
-            w = mix([quantize_weight(self.conv.weight, bits, layer.raw) for bits in self.bits], b_J)
+            w = mix(lambda bits: quantize_weight(self.conv.weight, bits, layer.raw), self.bits, b_J)
             y = F.conv2d(x, w, self.conv.bias, layer.stride, layer.padding, groups=layer.groups)
             if layer.raw:
                 return y
@@ -69,8 +73,8 @@ class MixedLayer(nn.Module):
             largest = y.detach().abs().amax()
             self.extent.copy_(torch.where(self.extent == 0, largest, 0.9 * self.extent + 0.1 * largest))
         extent = self.extent.clamp(min=1e-4)
-        return mix([quantize_activation(y, extent / value_range(bits, layer.signed)[1], bits, layer.signed)
-                    for bits in self.bits], b_J)
+        return mix(lambda bits: quantize_activation(y, extent / value_range(bits, layer.signed)[1], bits, layer.signed),
+                   self.bits, b_J)
 
 
 class MixedPath(nn.Module):
@@ -148,6 +152,19 @@ class Supernet(nn.Module):
         sample = sampling.hard_sample if hard_bits else sampling.soft_sample
         bits = tuple(tuple(sample(self.beta[n, i], temperature, generator) for i in p.index) for n, p in enumerate(drawn))
         return Draw(paths=drawn, bits=bits)
+
+    def average(self, x_NCHW: Tensor, count: int, generator: torch.Generator) -> Tensor:
+        """Logits with the mean of `count` random operators in each block, at the widest bits: warms up the weights.
+
+        Operators that share a step get the same gradient, so that their outputs become alike and single paths can be drawn.
+        """
+        one, widest = torch.ones(1), torch.eye(len(self.space.bits))[-1]
+        x = self.stem(x_NCHW, one)
+        for options in self.blocks:
+            paths = cast(nn.ModuleList, options)
+            drawn = torch.randperm(len(paths), generator=generator)[:count].tolist()
+            x = torch.stack([paths[i](x, widest) for i in drawn]).mean(dim=0)
+        return cast(Tensor, self.tail(x, one)).flatten(1)
 
     def forward(self, x_NCHW: Tensor, draw: Draw) -> Tensor:
         """Logits of the drawn path; the other paths of `draw` are computed only for the gradient of their weight."""
@@ -232,8 +249,8 @@ def search(data: Dataset, space: Space, limits: Limits, *, seed: int, warm_epoch
     annealing = sampling.Annealing()
     steps = max(1, len(data.train) // BATCH)
     epochs = warm_epochs + search_epochs
-    weights = torch.optim.AdamW(net.weights, lr=4e-3, weight_decay=0.01)
-    decay = torch.optim.lr_scheduler.CosineAnnealingLR(weights, epochs * steps, eta_min=4e-4)
+    weights = torch.optim.AdamW(net.weights, lr=1e-2, weight_decay=0.01)
+    decay = torch.optim.lr_scheduler.CosineAnnealingLR(weights, epochs * steps, eta_min=1e-3)
     architecture = torch.optim.Adam([net.alpha, net.beta], lr=0.06, betas=(0.5, 0.999))
     images, labels = as_input(data.train.images), torch.as_tensor(data.train.labels)
     val_images, val_labels = as_input(data.val.images), torch.as_tensor(data.val.labels)
@@ -247,8 +264,12 @@ def search(data: Dataset, space: Space, limits: Limits, *, seed: int, warm_epoch
         order = torch.randperm(len(labels), generator=generator)
         for step in range(steps):
             index = order[step * BATCH : (step + 1) * BATCH]
-            draw = net.draw(paths=1, hard_bits=False, temperature=temperature, generator=generator)
-            loss = F.cross_entropy(net(augment(images[index], generator), draw), labels[index])
+            x = augment(images[index], generator)
+            if epoch < warm_epochs:
+                logits = net.average(x, WARM_PATHS[epoch * len(WARM_PATHS) // warm_epochs], generator)
+            else:
+                logits = net(x, net.draw(paths=1, hard_bits=False, temperature=temperature, generator=generator))
+            loss = F.cross_entropy(logits, labels[index])
             weights.zero_grad()
             loss.backward()
             nn.utils.clip_grad_norm_(net.weights, 5.0)

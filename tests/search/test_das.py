@@ -1,0 +1,115 @@
+"""Vectorized costs, the accelerator search and its limits."""
+
+import statistics
+
+import pytest
+import torch
+
+from autonba.boards import Board, Resources, find_board
+from autonba.errors import CapacityError
+from autonba.mapping import plan
+from autonba.search import candidates as cand
+from autonba.search import das, spaces
+from autonba.search.das import AcceleratorSearch, Limits
+from autonba.search.spaces import Choice
+
+BLOCKS = ("k3_e3", "k3_e1_g2", "skip", "k5_e1", "k3_e3")
+
+
+@pytest.fixture(scope="module")
+def space():
+    return spaces.load("digits")
+
+
+@pytest.fixture(scope="module")
+def network(space):
+    return spaces.network(space, [Choice(operator=o, bits=6) for o in BLOCKS], (1, 8, 8), [str(n) for n in range(10)])
+
+
+@pytest.fixture(scope="module")
+def tables(space, network):
+    return cand.tabulate(network, space.hardware, space.slots, spaces.slot_of)
+
+
+def engine(space, board=None, constraints=None, seed=0):
+    limits = Limits.of(board or find_board("ulx3s-85f"), space.constraints if constraints is None else constraints, space.hardware)
+    return AcceleratorSearch(space=space.hardware, slots=space.slots, limits=limits, seed=seed)
+
+
+def test_vectorized_cycles_are_those_of_the_mapping(space, network, tables):
+    """Every chunk's cycles of random legal accelerators, shuffled layers included."""
+    search = engine(space)
+    drawn = search.random(40)
+    costs = search.costs(tables, drawn)
+    for n in range(40):
+        accelerator = cand.accelerator(tables, space.hardware, drawn, n)
+        mapped = cand.least_plan(network, accelerator)
+        assert mapped.bottleneck == costs.cycles[n]
+        assert sorted(c.busy for c in mapped.chunks) == sorted(int(b) for b in costs.busy[n] if b)
+        assert accelerator.multipliers == costs.multipliers[n]
+
+
+def test_estimated_dsps_are_close_to_exact_ones(space, network, tables):
+    search = engine(space)
+    search.calibrate(network, tables)
+    drawn = search.random(40)
+    guess = search.costs(tables, drawn).resources
+    for name, slack in (("dsp", 1.6), ("lut", 2.5), ("bram", 3.0)):
+        exact = [getattr(das.exact(network, cand.accelerator(tables, space.hardware, drawn, n), search.limits, sized=False).resources, name)
+                 for n in range(40)]
+        ratios = [e / float(g) for e, g in zip(exact, guess[name], strict=True) if e and g]
+        assert 1 / slack < statistics.median(ratios) < slack
+
+
+def test_search_beats_random_and_keeps_the_limits(space, network, tables):
+    search = engine(space)
+    found = das.search(network, search, tables, steps=60, samples=512)
+    design = found.design
+    assert search.limits.excess(design.resources) == {}
+    assert design.accelerator.multipliers <= space.hardware.multipliers
+    assert plan(network, design.accelerator).bottleneck == design.bound
+    designs = das.random_designs(network, search, tables, count=60)
+    assert len(designs) == 60
+    assert all(d[name] <= search.limits.resources[name] for d in designs for name in cand.COSTS)
+    assert design.cycles < min(d["cycles"] for d in designs)
+    assert design.cycles * 2 < statistics.median(d["cycles"] for d in designs)
+
+
+def test_gamma_moves_towards_fast_accelerators(space, tables):
+    """The mean score of draws from gamma falls, so that the gradient and not only luck finds them."""
+    search = engine(space)
+
+    def mean():
+        drawn = das.ranked(search, tables, 400, 400)
+        return float(das.score(search.costs(tables, drawn), search.limits).mean())
+
+    before = mean()
+    for step in range(60):
+        search.step(tables, samples=512, progress=step / 60)
+    assert mean() < before - 1.0
+
+
+def test_same_seed_same_design(space, network, tables):
+    first, second = (das.search(network, engine(space, seed=3), tables, steps=20, samples=256) for _ in range(2))
+    assert first == second
+
+
+def test_board_that_cannot_hold_the_network_is_named(space, network, tables):
+    board = Board(name="tiny", family="ecp5", part="none", oscillator_mhz=25.0, clock_mhz=50.0,
+                  resources=Resources(lut=900, ff=90000, dsp=100, bram=100))
+    with pytest.raises(CapacityError, match=r"at least \d+ lut on tiny, and the limit is 900"):
+        das.search(network, engine(space, board=board, constraints={}), tables, steps=5, samples=128)
+
+
+def test_constraint_cannot_exceed_the_board(space):
+    limits = Limits.of(find_board("arty-a7-35t"), {"dsp": 500, "bram": 10}, space.hardware)
+    assert limits.resources["dsp"] == 90
+    assert limits.resources["bram"] == 10
+
+
+def test_choices_round_trip(space):
+    search = engine(space)
+    drawn = search.random(100)
+    again = search.candidates(search.choices(drawn))
+    for name in ("count", "kind", "out", "into", "drain", "multiplier", "chunk"):
+        assert torch.equal(getattr(drawn, name), getattr(again, name))

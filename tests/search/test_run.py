@@ -1,0 +1,117 @@
+"""The whole stage on a tiny image folder: files, determinism, resumption, interruption."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from autonba.boards import find_board
+from autonba.bundle import Bundle
+from autonba.errors import BundleError, CapacityError, DataError, SpecError
+from autonba.mapping import plan
+from autonba.search import run, supernet
+from autonba.search.evaluate import evaluate
+
+BOARD = find_board("ulx3s-85f")
+TINY = run.Plan(warm_epochs=1, search_epochs=1, das_samples=128, das_steps=5, float_epochs=2, quantized_epochs=3)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Vertical or horizontal stripes, 8x8, colour."""
+    root = tmp_path_factory.mktemp("stripes")
+    rng = np.random.default_rng(0)
+    for name in ("across", "down"):
+        (root / name).mkdir()
+        for n in range(60):
+            stripes = np.tile((np.arange(8) // 2 % 2 * 180)[:, None], (1, 8))
+            pixels = np.clip((stripes if name == "across" else stripes.T)[..., None] + rng.integers(0, 60, (8, 8, 3)), 0, 255)
+            Image.fromarray(pixels.astype(np.uint8)).save(root / name / f"{n:02}.png")
+    return root
+
+
+@pytest.fixture(autouse=True)
+def tiny(monkeypatch):
+    monkeypatch.setitem(run.EFFORTS, "quick", TINY)
+    monkeypatch.setattr(run, "RANDOM_DESIGNS", 10)
+
+
+def start(folder, out, **more):
+    return run.search(**{"dataset": str(folder), "board": BOARD, "out": out, "effort": "quick", "progress": False, "seed": 2} | more)
+
+
+def digests(out: Path):
+    return {str(p.relative_to(out)): hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(out.rglob("*"))
+            if p.is_file() and p.name != "search_seconds.json"}
+
+
+@pytest.fixture(scope="module")
+def bundle(folder, tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(run.EFFORTS, "quick", TINY)
+        patch.setattr(run, "RANDOM_DESIGNS", 10)
+        return start(folder, tmp_path_factory.mktemp("bundle"))
+
+
+def test_bundle_is_whole_and_legal(bundle):
+    again = Bundle(bundle.path)
+    assert len(again.golden["labels"]) == 24
+    mapped = plan(again.design.network, again.design.accelerator, again.weights)
+    report = json.loads((bundle.path / "report" / "search.json").read_text())
+    assert report["integer_check"]["differing_elements"] == 0
+    assert report["accelerator"]["cycles_bound"] == mapped.bottleneck
+    assert report["accelerator"]["random"]["count"] == 10
+    assert all(report["accelerator"]["resources"][n] <= limit for n, limit in again.design.constraints.items())
+    assert not (bundle.path / "search" / "checkpoints").exists()
+    assert set(digests(bundle.path)) == {"design.json", "weights.npz", "golden.npz", "search/model.npz", "report/search.json"}
+
+
+def test_evaluate_agrees_with_the_report(bundle, folder):
+    report = json.loads((bundle.path / "report" / "search.json").read_text())
+    assert evaluate(Bundle(bundle.path), str(folder)) == report["accuracy"]
+
+
+def test_evaluate_names_what_is_wrong(bundle, folder, tmp_path):
+    with pytest.raises(DataError, match="shape"):
+        evaluate(bundle, "digits")
+    for name in ("design.json", "weights.npz"):
+        (tmp_path / name).write_bytes((bundle.path / name).read_bytes())
+    with pytest.raises(BundleError, match=r"model\.npz"):
+        evaluate(Bundle(tmp_path), str(folder))
+
+
+def test_same_seed_same_bytes_also_after_an_interruption(bundle, folder, tmp_path, monkeypatch):
+    def interrupted(self, *args, **kwargs):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run._Run, "compare", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            start(folder, tmp_path)
+    assert not (tmp_path / "design.json").exists()
+
+    def never(*args, **kwargs):
+        raise AssertionError("a finished phase was run again")
+
+    monkeypatch.setattr(supernet, "search", never)
+    start(folder, tmp_path, resume=True)
+    assert digests(tmp_path) == digests(bundle.path)
+
+
+def test_same_seed_same_bytes_from_scratch(bundle, folder, tmp_path):
+    start(folder, tmp_path)
+    assert digests(tmp_path) == digests(bundle.path)
+
+
+def test_impossible_limits_are_named_before_training(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(run._Run, "train", lambda *a, **k: pytest.fail("trained a network that cannot fit"))
+    with pytest.raises(CapacityError, match=r"lut on ulx3s-85f, and the limit is 500"):
+        start(folder, tmp_path, constraints={"lut": 500})
+
+
+def test_unknown_constraint_is_refused(folder, tmp_path):
+    with pytest.raises(SpecError, match="power"):
+        start(folder, tmp_path, constraints={"power": 3})
