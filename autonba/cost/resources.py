@@ -1,7 +1,7 @@
 """Resources of an accelerator: DSP and block RAM as synthesis counts them, LUT and FF fitted to synthesis runs.
 
-DSP and block RAM follow Yosys' `synth_ecp5` exactly, constant ROM columns and idle multipliers included, when the
-weights are known; without them every lane counts as used. For AMD families, DSP and block RAM follow the data sheets
+DSP and block RAM follow Yosys' `synth_ecp5` exactly when the weights are known, since it removes ROM columns that never
+change; without them every column counts. For AMD families, DSP and block RAM follow the data sheets
 (DSP48E1 multiplies 25x18 bits, DSP48E2 27x18; blocks of 18 Kbit) and have not been compared with Vivado.
 """
 
@@ -14,9 +14,9 @@ from importlib.resources import files
 from autonba.accelerator import SOURCE, Chunk
 from autonba.arithmetic import MULTIPLIER_BITS, ceil_div, clog2
 from autonba.boards import Family, Resources
-from autonba.golden import LayerWeights, Weights
+from autonba.golden import Weights
 from autonba.mapping import ChunkPlan, MemoryPlan, Plan
-from autonba.memory_image import parameter_bits, parameter_rom, weight_lanes, weight_rom
+from autonba.memory_image import parameter_bits, parameter_rom, weight_rom
 
 # (data bits, words) of the shapes a block of 18 Kbit can take: Lattice FPGA-TN-02204, AMD UG473.
 BLOCK_SHAPES = ((1, 16384), (2, 8192), (4, 4096), (9, 2048), (18, 1024), (36, 512))
@@ -61,7 +61,7 @@ def _ecp5_pieces(bits: int) -> int:
 
 
 def multiplier_dsps(chunk: Chunk, weight_bits: int, input_bits: int, family: Family = "ecp5") -> int:
-    """DSP blocks of the array, every lane used."""
+    """DSP blocks of the array. A multiplier whose weight is always zero counts: synthesis does not remove it."""
     return chunk.multipliers * product_dsps(weight_bits, input_bits, family) if chunk.multiplier == "dsp" else 0
 
 
@@ -77,23 +77,13 @@ def estimate(mapped: Plan, family: Family = "ecp5", weights: Weights | None = No
     """Resources of module `accelerator`, without a board's own logic. LUT and FF are those of the ECP5."""
     dsp = bram = 0
     for chunk in mapped.chunks:
-        dsp += _array_dsps(chunk, family, weights) + chunk.chunk.drain_lanes * requantizer_dsps(chunk, family)
+        dsp += multiplier_dsps(chunk.chunk, chunk.weight_bits, chunk.input_bits, family)
+        dsp += chunk.chunk.drain_lanes * requantizer_dsps(chunk, family)
         bram += _rom_blocks(chunk, family, weights)
     bram += sum(_memory_blocks(memory, family, mapped.network.input.channels) for memory in mapped.memories)
     features = logic_features(mapped)
     lut, ff = (round(sum(features[name] * k for name, k in logic_coefficients()[kind].items())) for kind in ("lut", "ff"))
     return Resources(lut=lut, ff=ff, dsp=dsp, bram=bram)
-
-
-def _array_dsps(chunk: ChunkPlan, family: Family, weights: Weights | None) -> int:
-    """DSP blocks of the array; a multiplier whose weight is always zero is removed by synthesis."""
-    if chunk.chunk.multiplier == "lut":
-        return 0
-    used = chunk.chunk.multipliers
-    if weights is not None:
-        ever = sum(abs(weight_lanes(lp, weights.get(lp.layer.name, LayerWeights()))).max(axis=0) for lp in chunk.layers)
-        used = int((ever > 0).sum())
-    return used * product_dsps(chunk.weight_bits, chunk.input_bits, family)
 
 
 def _rom_blocks(chunk: ChunkPlan, family: Family, weights: Weights | None) -> int:
