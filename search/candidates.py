@@ -13,15 +13,15 @@ from dataclasses import dataclass, fields, replace
 import torch
 from torch import Tensor
 
-from autonba.accelerator import Accelerator, Buffer, Chunk
+from autonba.accelerator import Accelerator, Buffer, Chunk, Kind, Multiplier
 from autonba.arithmetic import clog2
 from autonba.errors import SpecError
 from autonba.mapping import Plan, plan, required_buffers, word_nest
 from autonba.network import INPUT, Network
 from autonba.search.spaces import HardwareSpace
 
-KINDS = ("conv", "depthwise")
-MULTIPLIERS = ("lut", "dsp")
+KINDS: tuple[Kind, ...] = ("conv", "depthwise")
+MULTIPLIERS: tuple[Multiplier, ...] = ("lut", "dsp")
 COSTS = ("dsp", "bram", "lut", "ff")
 IMPOSSIBLE = 10**9  # cycles of a layer on a chunk that cannot run it
 
@@ -56,8 +56,9 @@ class NetworkTables:
     edge_bits: Tensor  # (E,)
 
 
-def tabulate(network: Network, space: HardwareSpace, slots: Sequence[str],
-             slot_of: Callable[[str], str] = lambda name: name) -> NetworkTables:
+def tabulate(
+    network: Network, space: HardwareSpace, slots: Sequence[str], slot_of: Callable[[str], str] = lambda name: name
+) -> NetworkTables:
     """Tables of `network` for all lanes of `space`; `slot_of` maps a layer's name to its slot."""
     names = [layer.name for layer in network.layers if layer.op != "shuffle"]
     one = Chunk(name="one", kind="conv", out_lanes=1, in_lanes=1, drain_lanes=1, multiplier="lut")
@@ -74,7 +75,9 @@ def tabulate(network: Network, space: HardwareSpace, slots: Sequence[str],
                 for k, kind in enumerate(KINDS):
                     if kind == "depthwise" and o != i:
                         continue
-                    chunk = Chunk(name="any", kind=kind, out_lanes=out_lanes, in_lanes=in_lanes, drain_lanes=1, multiplier="lut")  # type: ignore[arg-type]
+                    chunk = Chunk(
+                        name="any", kind=kind, out_lanes=out_lanes, in_lanes=in_lanes, drain_lanes=1, multiplier="lut"
+                    )
                     try:
                         nest = word_nest(lp.layer, lp.source, chunk, lp.input_order, lp.output_order)
                     except SpecError:
@@ -83,24 +86,41 @@ def tabulate(network: Network, space: HardwareSpace, slots: Sequence[str],
         depthwise[row] = bool((beats[row, 1].diagonal() < IMPOSSIBLE).all())
     plans = [mapped.layers[name] for name in names]
     index = {name: row for row, name in enumerate(names)} | {INPUT: len(names)}
-    edges = [(index[e.producer], index.get(e.consumer, len(names)), e.port == "residual", mapped.buffers[e.buffer])
-             for e in mapped.edges]
+    edges = [
+        (index[e.producer], index.get(e.consumer, len(names)), e.port == "residual", mapped.buffers[e.buffer])
+        for e in mapped.edges
+    ]
     return NetworkTables(
-        names=tuple(names), slots=torch.tensor([slots.index(slot_of(n)) for n in names]),
-        positions=torch.tensor([lp.out.height * lp.out.width for lp in plans]), blocks=blocks, beats=beats,
-        depthwise=depthwise, weight_bits=torch.tensor([lp.layer.weight_bits if lp.layer.op == "conv" else 2 for lp in plans]),
+        names=tuple(names),
+        slots=torch.tensor([slots.index(slot_of(n)) for n in names]),
+        positions=torch.tensor([lp.out.height * lp.out.width for lp in plans]),
+        blocks=blocks,
+        beats=beats,
+        depthwise=depthwise,
+        weight_bits=torch.tensor([lp.layer.weight_bits if lp.layer.op == "conv" else 2 for lp in plans]),
         input_bits=torch.tensor([lp.source.bits + (not lp.source.signed) for lp in plans]),
-        acc_bits=torch.tensor([
-            (lp.layer.weight_bits if lp.layer.op == "conv" else 0) + lp.source.bits
-            + clog2(lp.kernel[0] * lp.kernel[1] * (1 if lp.layer.op == "global_pool" else lp.source.channels // lp.layer.groups))
-            + 1 for lp in plans]),
+        acc_bits=torch.tensor(
+            [
+                (lp.layer.weight_bits if lp.layer.op == "conv" else 0)
+                + lp.source.bits
+                + clog2(
+                    lp.kernel[0]
+                    * lp.kernel[1]
+                    * (1 if lp.layer.op == "global_pool" else lp.source.channels // lp.layer.groups)
+                )
+                + 1
+                for lp in plans
+            ]
+        ),
         residual=torch.tensor([lp.layer.residual is not None for lp in plans]),
         requantized=torch.tensor([not lp.layer.raw for lp in plans]),
-        edge_writer=torch.tensor([e[0] for e in edges]), edge_reader=torch.tensor([e[1] for e in edges]),
+        edge_writer=torch.tensor([e[0] for e in edges]),
+        edge_reader=torch.tensor([e[1] for e in edges]),
         edge_residual=torch.tensor([e[2] for e in edges]),
         edge_channels=torch.tensor([e[3].tensor.channels for e in edges]),
         edge_pixels=torch.tensor([(e[3].rows + (4 if e[2] else 1)) * e[3].tensor.width for e in edges]),
-        edge_bits=torch.tensor([e[3].tensor.bits for e in edges]))
+        edge_bits=torch.tensor([e[3].tensor.bits for e in edges]),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,8 +149,13 @@ def legal(raw: Candidates) -> Candidates:
     slots of absent chunks wrap around."""
     kind = raw.kind.clone()
     kind[:, 0] = 0
-    return replace(raw, kind=kind, into=torch.where(kind == 1, raw.out, raw.into),
-                   drain=torch.minimum(raw.drain, raw.out), chunk=raw.chunk % (raw.count + 1)[:, None])
+    return replace(
+        raw,
+        kind=kind,
+        into=torch.where(kind == 1, raw.out, raw.into),
+        drain=torch.minimum(raw.drain, raw.out),
+        chunk=raw.chunk % (raw.count + 1)[:, None],
+    )
 
 
 def join(parts: Sequence[Candidates]) -> Candidates:
@@ -155,7 +180,9 @@ def allocate(tables: NetworkTables, c: Candidates) -> Tensor:
     return torch.where(is_depthwise & ~tables.depthwise, torch.zeros_like(chunk_BL), chunk_BL)
 
 
-def layer_cycles(tables: NetworkTables, space: HardwareSpace, c: Candidates, chunk_BL: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def layer_cycles(
+    tables: NetworkTables, space: HardwareSpace, c: Candidates, chunk_BL: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
     """(cycles, weight words, drain words) of every layer on its chunk, each (B, L)."""
     kind, o, i, d = (t.gather(1, chunk_BL) for t in (c.kind, c.out, c.into, c.drain))
     row = torch.arange(len(tables.names)).expand_as(chunk_BL)
@@ -189,15 +216,29 @@ def evaluate(tables: NetworkTables, space: HardwareSpace, c: Candidates) -> Cost
     wide = (acc_bits > 18).long()
     dsp = multipliers * c.multiplier + drains * (1 + wide + 2 * residual)
     weight_depth, drain_depth = total(words_BL), total(drains_BL)
-    bram = used * (_block_rams(multipliers * weight_bits, weight_depth) + _block_rams(drain * (acc_bits + 16), drain_depth))
+    bram = used * (
+        _block_rams(multipliers * weight_bits, weight_depth) + _block_rams(drain * (acc_bits + 16), drain_depth)
+    )
     memory_bram, memory_bits = _buffer_rams(tables, lanes, c, chunk_BL)
     lut_multiplier = (1 - c.multiplier) * multipliers * (weight_bits * input_bits * 5 // 4)
-    lut = (used * (700 + drain * (acc_bits * 8 + 60) + out * acc_bits * 3) + multipliers * (6 + acc_bits) + lut_multiplier)
-    ff = used * (500 + drain * (acc_bits * 4 + 60) + out * acc_bits * 2) + multipliers * (weight_bits + input_bits + acc_bits)
+    lut = (
+        used * (700 + drain * (acc_bits * 8 + 60) + out * acc_bits * 3) + multipliers * (6 + acc_bits) + lut_multiplier
+    )
+    ff = used * (500 + drain * (acc_bits * 4 + 60) + out * acc_bits * 2) + multipliers * (
+        weight_bits + input_bits + acc_bits
+    )
     lut = lut.sum(1) + memory_bits // 16 + 2500
-    return Costs(busy=busy, cycles=busy.amax(1).double(), multipliers=multipliers.sum(1).double(), resources={
-        "dsp": dsp.sum(1).double(), "bram": (bram.sum(1) + memory_bram).double(), "lut": lut.double(),
-        "ff": (ff.sum(1) + 2000).double()})
+    return Costs(
+        busy=busy,
+        cycles=busy.amax(1).double(),
+        multipliers=multipliers.sum(1).double(),
+        resources={
+            "dsp": dsp.sum(1).double(),
+            "bram": (bram.sum(1) + memory_bram).double(),
+            "lut": lut.double(),
+            "ff": (ff.sum(1) + 2000).double(),
+        },
+    )
 
 
 def _block_rams(width: Tensor, depth: Tensor) -> Tensor:
@@ -234,8 +275,16 @@ def accelerator(tables: NetworkTables, space: HardwareSpace, c: Candidates, inde
         kind = KINDS[int(c.kind[index, number])]
         name = f"{kind}{sum(n.startswith(kind) for n in names.values())}"
         names[number] = name
-        chunks.append(Chunk(
-            name=name, kind=kind, out_lanes=space.lanes[int(c.out[index, number])],  # type: ignore[arg-type]
-            in_lanes=space.lanes[int(c.into[index, number])], drain_lanes=space.lanes[int(c.drain[index, number])],
-            multiplier=MULTIPLIERS[int(c.multiplier[index, number])]))  # type: ignore[arg-type]
-    return Accelerator(chunks=tuple(chunks), allocation={n: names[k] for n, k in zip(tables.names, chunk_L, strict=True)})
+        chunks.append(
+            Chunk(
+                name=name,
+                kind=kind,
+                out_lanes=space.lanes[int(c.out[index, number])],
+                in_lanes=space.lanes[int(c.into[index, number])],
+                drain_lanes=space.lanes[int(c.drain[index, number])],
+                multiplier=MULTIPLIERS[int(c.multiplier[index, number])],
+            )
+        )
+    return Accelerator(
+        chunks=tuple(chunks), allocation={n: names[k] for n, k in zip(tables.names, chunk_L, strict=True)}
+    )

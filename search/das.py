@@ -46,13 +46,19 @@ class Limits:
     def of(cls, board: Board, constraints: Mapping[str, float], space: HardwareSpace) -> Limits:
         """The board's resources, tightened by `constraints`."""
         own = {name: float(getattr(board.resources, name)) for name in COSTS}
-        return cls(board=board, multipliers=space.multipliers,
-                   resources={name: min(own[name], float(constraints.get(name, own[name]))) for name in COSTS})
+        return cls(
+            board=board,
+            multipliers=space.multipliers,
+            resources={name: min(own[name], float(constraints.get(name, own[name]))) for name in COSTS},
+        )
 
     def excess(self, found: Resources) -> dict[str, float]:
         """need / limit of every resource that exceeds its limit."""
-        return {name: getattr(found, name) / max(limit, 1e-9) for name, limit in self.resources.items()
-                if getattr(found, name) > limit}
+        return {
+            name: getattr(found, name) / max(limit, 1e-9)
+            for name, limit in self.resources.items()
+            if getattr(found, name) > limit
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +76,9 @@ def score(costs: Costs, limits: Limits) -> Tensor:
     """log(cycles), plus a penalty for every limit exceeded and a little for what is used (B,)."""
     total = torch.log(costs.cycles)
     used = torch.zeros_like(total)
-    for need, limit in [(costs.resources[n], limits.resources[n]) for n in COSTS] + [(costs.multipliers, float(limits.multipliers))]:
+    for need, limit in [(costs.resources[n], limits.resources[n]) for n in COSTS] + [
+        (costs.multipliers, float(limits.multipliers))
+    ]:
         total = total + VIOLATION * torch.relu(torch.log(need.clamp(min=1e-3) / max(limit, 1e-3)))
         used = used + (need / max(limit, 1.0)).clamp(max=2.0)
     return total + THRIFT * used / 5
@@ -87,8 +95,16 @@ def feasible(costs: Costs, limits: Limits) -> Tensor:
 class AcceleratorSearch:
     """gamma and the best accelerator so far; `step` may be called with another network each time."""
 
-    def __init__(self, *, space: HardwareSpace, slots: Sequence[str], limits: Limits, seed: int,
-                 annealing: Annealing | None = None, rate: float = 0.12) -> None:
+    def __init__(
+        self,
+        *,
+        space: HardwareSpace,
+        slots: Sequence[str],
+        limits: Limits,
+        seed: int,
+        annealing: Annealing | None = None,
+        rate: float = 0.12,
+    ) -> None:
         self.space, self.slots, self.limits = space, tuple(slots), limits
         self.annealing = annealing or Annealing(first=2.0, last=0.5)
         self.generator = torch.Generator().manual_seed(seed)
@@ -107,8 +123,17 @@ class AcceleratorSearch:
         """Candidates of choices (B, factors) in the order of `sizes`."""
         n = self.space.chunks
         parts = torch.split(choice_BF, [1, n, n, n, n, n, len(self.slots)], dim=1)
-        return cand.legal(Candidates(count=parts[0][:, 0], kind=parts[1], out=parts[2], into=parts[3], drain=parts[4],
-                                     multiplier=parts[5], chunk=parts[6]))
+        return cand.legal(
+            Candidates(
+                count=parts[0][:, 0],
+                kind=parts[1],
+                out=parts[2],
+                into=parts[3],
+                drain=parts[4],
+                multiplier=parts[5],
+                chunk=parts[6],
+            )
+        )
 
     def choices(self, c: Candidates) -> Tensor:
         """Inverse of `candidates` for legal candidates."""
@@ -131,10 +156,14 @@ class AcceleratorSearch:
         drawn = pool.pick(small)
         self.correction = dict.fromkeys(COSTS, 1.0)
         guess = self.costs(tables, drawn).resources
-        designs = [exact(network, cand.accelerator(tables, self.space, drawn, n), self.limits, sized=False)
-                   for n in range(len(drawn))]
+        designs = [
+            exact(network, cand.accelerator(tables, self.space, drawn, n), self.limits, sized=False)
+            for n in range(len(drawn))
+        ]
         for name in COSTS:
-            ratios = sorted(getattr(d.resources, name) / float(g) for d, g in zip(designs, guess[name], strict=True) if g > 0)
+            ratios = sorted(
+                getattr(d.resources, name) / float(g) for d, g in zip(designs, guess[name], strict=True) if g > 0
+            )
             if ratios:
                 self.correction[name] = max(ratios[len(ratios) // 2], 0.05)
 
@@ -150,10 +179,15 @@ class AcceleratorSearch:
         chosen = weight_BFK.gather(-1, choice_BF[..., None])[..., 0]  # 1 forward, Gumbel-softmax gradient backward
         loss = (advantage[:, None] * chosen).mean(0).sum()
         self.optimizer.zero_grad()
-        loss.backward()
+        torch.autograd.backward([loss])
         self.optimizer.step()
-        joined = cand.join([drawn, self.candidates((self.gamma + self.mask).detach().argmax(-1)[None]),
-                            *([] if self.champions is None else [self.champions])])
+        joined = cand.join(
+            [
+                drawn,
+                self.candidates((self.gamma + self.mask).detach().argmax(-1)[None]),
+                *([] if self.champions is None else [self.champions]),
+            ]
+        )
         found = score(self.costs(tables, joined), self.limits)
         self.best = joined.pick(found.argmin()[None])
         own = [(joined.count == n).nonzero()[:, 0] for n in range(self.space.chunks)]
@@ -174,7 +208,7 @@ class AcceleratorSearch:
             near[number, rows[first]] = values[first]
             near[number, rows[second]] = values[second]
             drawn = self.candidates(near)
-            parts = [score(self.costs(tables, drawn.pick(part)), self.limits) for part in number.split(4096)]
+            parts = [score(self.costs(tables, drawn.pick(part)), self.limits) for part in torch.split(number, 4096)]
             points = torch.cat(parts)
             if float(points.min()) >= best - 1e-9:
                 break
@@ -183,15 +217,20 @@ class AcceleratorSearch:
         return path
 
 
-def exact(network: Network, accelerator: Accelerator, limits: Limits, *, weights: Weights | None = None,
-          sized: bool = True) -> Design:
+def exact(
+    network: Network, accelerator: Accelerator, limits: Limits, *, weights: Weights | None = None, sized: bool = True
+) -> Design:
     """Buffers, schedule and resources of an accelerator for an integer network."""
     whole = size_buffers(network, accelerator) if sized else cand.least_plan(network, accelerator).accelerator
     mapped = plan(network, whole, weights)
     schedule = simulate(mapped, 10) if sized else None
-    return Design(accelerator=whole, bound=mapped.bottleneck, resources=estimate(mapped, limits.board.family, weights),
-                  cycles=schedule.per_image if schedule else float(mapped.bottleneck),
-                  first_image=schedule.first_image if schedule else 0)
+    return Design(
+        accelerator=whole,
+        bound=mapped.bottleneck,
+        resources=estimate(mapped, limits.board.family, weights),
+        cycles=schedule.per_image if schedule else float(mapped.bottleneck),
+        first_image=schedule.first_image if schedule else 0,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,8 +241,15 @@ class Found:
     curve: list[float] = field(default_factory=list)
 
 
-def search(network: Network, engine: AcceleratorSearch, tables: NetworkTables, *, steps: int, samples: int,
-           weights: Weights | None = None) -> Found:
+def search(
+    network: Network,
+    engine: AcceleratorSearch,
+    tables: NetworkTables,
+    *,
+    steps: int,
+    samples: int,
+    weights: Weights | None = None,
+) -> Found:
     """The fastest accelerator for `network` within the limits.
 
     Raises CapacityError, naming resource, need and limit, where no accelerator of the space fits.
@@ -216,7 +262,9 @@ def search(network: Network, engine: AcceleratorSearch, tables: NetworkTables, *
     paths = [engine.polish(tables, start) for start in [engine.best, *starts]]
     best_of = [score(engine.costs(tables, cand.join(path)), engine.limits) for path in paths]
     curve.append(min(float(points.min()) for points in best_of))
-    pool = cand.join([*itertools.chain.from_iterable(paths), ranked(engine, tables, samples, EXACT_CHECKS), smallest(engine)])
+    pool = cand.join(
+        [*itertools.chain.from_iterable(paths), ranked(engine, tables, samples, EXACT_CHECKS), smallest(engine)]
+    )
     closest: tuple[float, str, float] | None = None
     best: Design | None = None
     order = score(engine.costs(tables, pool), engine.limits).argsort(stable=True).tolist()
@@ -237,8 +285,10 @@ def search(network: Network, engine: AcceleratorSearch, tables: NetworkTables, *
     if best is None:
         assert closest is not None
         _, name, need = closest
-        raise CapacityError(f"the network needs at least {math.ceil(need)} {name} on {engine.limits.board.name}, and the limit is "
-                            f"{engine.limits.resources[name]:g}; raise the limit, take a larger board or a smaller network")
+        raise CapacityError(
+            f"the network needs at least {math.ceil(need)} {name} on {engine.limits.board.name}, and the limit is "
+            f"{engine.limits.resources[name]:g}; raise the limit, take a larger board or a smaller network"
+        )
     return Found(design=best, curve=curve)
 
 
@@ -254,8 +304,16 @@ def smallest(engine: AcceleratorSearch) -> Candidates:
     return engine.candidates(torch.zeros(1, len(engine.sizes), dtype=torch.int64))
 
 
-def random_designs(network: Network, engine: AcceleratorSearch, tables: NetworkTables, *, count: int = 200,
-                   weights: Weights | None = None, batch: int = 4096, batches: int = 200) -> list[dict[str, Any]]:
+def random_designs(
+    network: Network,
+    engine: AcceleratorSearch,
+    tables: NetworkTables,
+    *,
+    count: int = 200,
+    weights: Weights | None = None,
+    batch: int = 4096,
+    batches: int = 200,
+) -> list[dict[str, Any]]:
     """`count` accelerators drawn uniformly from the same space, within the same limits: cycles and resources of each.
 
     Cycles are the steady-state bound, which flatters them: their real schedule is never faster. Fewer are returned where
@@ -268,11 +326,25 @@ def random_designs(network: Network, engine: AcceleratorSearch, tables: NetworkT
         for index in fits.tolist():
             if len(designs) == count:
                 return designs
-            design = exact(network, cand.accelerator(tables, engine.space, drawn, index), engine.limits, weights=weights,
-                           sized=False)
+            design = exact(
+                network,
+                cand.accelerator(tables, engine.space, drawn, index),
+                engine.limits,
+                weights=weights,
+                sized=False,
+            )
             if engine.limits.excess(design.resources):
                 continue
             r = design.resources
-            designs.append({"cycles": design.bound, "multipliers": design.accelerator.multipliers,
-                            "chunks": len(design.accelerator.chunks), "dsp": r.dsp, "bram": r.bram, "lut": r.lut, "ff": r.ff})
+            designs.append(
+                {
+                    "cycles": design.bound,
+                    "multipliers": design.accelerator.multipliers,
+                    "chunks": len(design.accelerator.chunks),
+                    "dsp": r.dsp,
+                    "bram": r.bram,
+                    "lut": r.lut,
+                    "ff": r.ff,
+                }
+            )
     return designs

@@ -53,8 +53,10 @@ class Dataset:
     @property
     def fit(self) -> Split:
         """Training and validation images together: what the derived network is trained on."""
-        return Split(images=np.concatenate([self.train.images, self.val.images]),
-                     labels=np.concatenate([self.train.labels, self.val.labels]))
+        return Split(
+            images=np.concatenate([self.train.images, self.val.images]),
+            labels=np.concatenate([self.train.labels, self.val.labels]),
+        )
 
 
 def load(name: str, shape: tuple[int, int, int] | None = None, classes: Sequence[str] | None = None) -> Dataset:
@@ -66,12 +68,16 @@ def load(name: str, shape: tuple[int, int, int] | None = None, classes: Sequence
     if name == "digits":
         dataset = digits()
         if shape is not None and shape != dataset.shape:
-            raise DataError(f"dataset 'digits' has images of shape {list(dataset.shape)}, and the network reads "
-                            f"{list(shape)}; name the data set that the bundle was searched for")
+            raise DataError(
+                f"dataset 'digits' has images of shape {list(dataset.shape)}, and the network reads "
+                f"{list(shape)}; name the data set that the bundle was searched for"
+            )
     else:
         dataset = image_folder(Path(name), shape)
     if classes is not None and tuple(classes) != dataset.classes:
-        raise DataError(f"dataset {name!r} must have the network's classes {list(classes)}, not {list(dataset.classes)}")
+        raise DataError(
+            f"dataset {name!r} must have the network's classes {list(classes)}, not {list(dataset.classes)}"
+        )
     return dataset
 
 
@@ -84,9 +90,13 @@ def digits() -> Dataset:
     labels = raw.target.astype(np.int64)
     rest, test = _stratified(labels, DIGITS_TEST, SPLIT_SEED)
     inner, val = _stratified(labels[rest], DIGITS_VALIDATION, SPLIT_SEED + 1)
-    return Dataset(name="digits", classes=tuple(str(d) for d in range(10)),
-                   train=_take(images, labels, rest[inner]), val=_take(images, labels, rest[val]),
-                   test=_take(images, labels, test))
+    return Dataset(
+        name="digits",
+        classes=tuple(str(d) for d in range(10)),
+        train=_take(images, labels, rest[inner]),
+        val=_take(images, labels, rest[val]),
+        test=_take(images, labels, test),
+    )
 
 
 def image_folder(root: Path, shape: tuple[int, int, int] | None = None) -> Dataset:
@@ -138,8 +148,10 @@ def _open(path: Path) -> Any:
             image = Image.open(path)
             image.load()
     except Exception as error:  # Pillow raises many kinds for damaged files
-        raise DataError(f"{path}: the file must be a readable image ({str(error).splitlines()[0] if str(error) else type(error).__name__}); "
-                        "mend or remove it") from None
+        raise DataError(
+            f"{path}: the file must be a readable image ({str(error).splitlines()[0] if str(error) else type(error).__name__}); "
+            "mend or remove it"
+        ) from None
     return image
 
 

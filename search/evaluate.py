@@ -25,7 +25,9 @@ def evaluate(bundle: Bundle, dataset: str) -> dict[str, Any]:
     for name, quantized in (("float", False), ("quantized", True)):
         folded = export.from_arrays(arrays, name, network)
         found[name] = accuracy(export.predict_folded(network, folded, test.images, quantized), test)
-    whole = [golden.predict(network, weights, part) for part in
-             (test.images[i : i + 256].astype(np.int64) for i in range(0, len(test), 256))]
+    whole = [
+        golden.predict(network, weights, part)
+        for part in (test.images[i : i + 256].astype(np.int64) for i in range(0, len(test), 256))
+    ]
     found["integer"] = accuracy(np.concatenate(whole), test)
     return found

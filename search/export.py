@@ -29,8 +29,11 @@ RealArray = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, kw_only=True)
 class Folded:
-    """Real weights of one layer, batch norm folded in: `weight` (O, I/g, KH, KW), `bias` (O,), `weight_scale` (O,), and the
-    scale of the output. Fields that the operation lacks are empty; in a float network, scales are empty too."""
+    """Real weights of one layer, batch norm folded in.
+
+    `weight` (O, I/g, KH, KW), `bias` (O,), `weight_scale` (O,), and the `scale` (1,) of the output. Fields that the operation
+    lacks are empty; in a float network, scales are empty too.
+    """
 
     weight: RealArray
     bias: RealArray
@@ -72,7 +75,9 @@ def fold(model: Model, quantized: bool) -> dict[str, Folded]:
 
 def to_arrays(folded: FoldedNetwork, prefix: str) -> dict[str, npt.NDArray[Any]]:
     """As plain arrays, named `<prefix>.<layer>.<field>`."""
-    return {f"{prefix}.{name}.{field}": values for name, own in folded.items() for field, values in own.__dict__.items()}
+    return {
+        f"{prefix}.{name}.{field}": values for name, own in folded.items() for field, values in own.__dict__.items()
+    }
 
 
 def from_arrays(arrays: Mapping[str, npt.NDArray[Any]], prefix: str, network: Network) -> dict[str, Folded]:
@@ -85,7 +90,9 @@ def from_arrays(arrays: Mapping[str, npt.NDArray[Any]], prefix: str, network: Ne
         for field in ("weight", "bias", "weight_scale", "scale"):
             name = f"{prefix}.{layer.name}.{field}"
             if name not in arrays:
-                raise BundleError(f"search/model.npz: array {name!r} must be present, and it is missing; run `autonba search` again")
+                raise BundleError(
+                    f"search/model.npz: array {name!r} must be present, and it is missing; run `autonba search` again"
+                )
             fields[field] = np.asarray(arrays[name], dtype=np.float64)
         folded[layer.name] = Folded(**fields)
     return folded
@@ -103,18 +110,23 @@ class Multipliers:
 def multipliers(ratio_O: RealArray, residual_ratio: float) -> Multipliers:
     """Integers with m / 2^s nearest to `ratio_O` and r / 2^s to `residual_ratio`, at the largest shift they fit with."""
     shift = MAX_SHIFT
-    while shift > 0 and (round(float(ratio_O.max()) * 2.0**shift) >= 1 << MULTIPLIER_BITS
-                         or round(residual_ratio * 2.0**shift) >= 1 << RESIDUAL_MULTIPLIER_BITS):
+    while shift > 0 and (
+        round(float(ratio_O.max()) * 2.0**shift) >= 1 << MULTIPLIER_BITS
+        or round(residual_ratio * 2.0**shift) >= 1 << RESIDUAL_MULTIPLIER_BITS
+    ):
         shift -= 1
     m = np.clip(np.floor(ratio_O * 2.0**shift + 0.5), 1, (1 << MULTIPLIER_BITS) - 1).astype(np.int64)
-    return Multipliers(m=m, r=min(math.floor(residual_ratio * 2.0**shift + 0.5), (1 << RESIDUAL_MULTIPLIER_BITS) - 1), s=shift)
+    return Multipliers(
+        m=m, r=min(math.floor(residual_ratio * 2.0**shift + 0.5), (1 << RESIDUAL_MULTIPLIER_BITS) - 1), s=shift
+    )
 
 
 def _scales(network: Network, folded: FoldedNetwork) -> dict[str, float]:
     scales = {INPUT: INPUT_SCALE}
     for layer in network.layers:
-        scales[layer.name] = (scales[layer.input] if layer.op == "shuffle"
-                              else 1.0 if layer.raw else float(folded[layer.name].scale[0]))
+        scales[layer.name] = (
+            scales[layer.input] if layer.op == "shuffle" else 1.0 if layer.raw else float(folded[layer.name].scale[0])
+        )
     return scales
 
 
@@ -155,7 +167,9 @@ def integers(network: Network, folded: FoldedNetwork) -> tuple[Network, dict[str
 
 
 @torch.no_grad()
-def evaluate_folded(network: Network, folded: FoldedNetwork, images: npt.NDArray[np.uint8], quantized: bool) -> dict[str, RealArray]:
+def evaluate_folded(
+    network: Network, folded: FoldedNetwork, images: npt.NDArray[np.uint8], quantized: bool
+) -> dict[str, RealArray]:
     """Every tensor of the folded network in real numbers (float64), for uint8 images.
 
     With `quantized`, each map is in units of its own scale, weights are fake-quantized and scale ratios are m / 2^s:
@@ -202,7 +216,8 @@ def predict_folded(network: Network, folded: FoldedNetwork, images: npt.NDArray[
     """Class number of each image."""
     last = network.layers[-1].name
     parts = [evaluate_folded(network, folded, images[i : i + 256], quantized)[last] for i in range(0, len(images), 256)]
-    return np.concatenate(parts).reshape(len(images), -1).argmax(axis=1)
+    classes: IntArray = np.concatenate(parts).reshape(len(images), -1).argmax(axis=1)
+    return classes
 
 
 def mismatches(network: Network, folded: FoldedNetwork, weights: Weights, images: npt.NDArray[np.uint8]) -> int:

@@ -7,6 +7,7 @@ Suffixes: O output channels, I input channels of a group, K kernel.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import torch
@@ -14,7 +15,9 @@ from torch import Tensor
 
 from autonba.arithmetic import value_range
 
-SCALE_SPREAD = 1024.0  # a channel's scale is at least the layer's largest over this, so that multipliers keep their precision
+SCALE_SPREAD = (
+    1024.0  # a channel's scale is at least the layer's largest over this, so that multipliers keep their precision
+)
 SMALLEST_SCALE = 1e-8
 
 
@@ -53,7 +56,7 @@ def initial_scale(x: Tensor, bits: int, signed: bool) -> Tensor:
     """Starting scale from a batch: LSQ's 2 E|x| / sqrt(high), of the values that are not 0."""
     magnitude = x.detach().abs()
     typical = magnitude.sum() / (magnitude > 0).sum().clamp(min=1)
-    return (2 * typical / value_range(bits, signed)[1] ** 0.5).clamp(min=1e-4)
+    return (2 * typical / math.sqrt(value_range(bits, signed)[1])).clamp(min=1e-4)
 
 
 def mix(quantized: Callable[[int], Tensor], bits: Sequence[int], b_J: Tensor) -> Tensor:

@@ -48,7 +48,9 @@ class Plan:
 
 
 EFFORTS: Mapping[Effort, Plan] = {
-    "full": Plan(warm_epochs=18, search_epochs=25, das_samples=1024, das_steps=200, float_epochs=60, quantized_epochs=90),
+    "full": Plan(
+        warm_epochs=18, search_epochs=25, das_samples=1024, das_steps=200, float_epochs=60, quantized_epochs=90
+    ),
     "quick": Plan(warm_epochs=6, search_epochs=4, das_samples=512, das_steps=60, float_epochs=6, quantized_epochs=12),
 }
 
@@ -57,8 +59,13 @@ class _Monitor:
     """Progress bars and the seconds of each phase."""
 
     def __init__(self, show: bool) -> None:
-        self.bars = Progress(TextColumn("{task.description:<34}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"),
-                             TimeElapsedColumn(), disable=not show)
+        self.bars = Progress(
+            TextColumn("{task.description:<34}"),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f} %"),
+            TimeElapsedColumn(),
+            disable=not show,
+        )
         self.seconds: dict[str, float] = {}
 
     @contextmanager
@@ -71,8 +78,18 @@ class _Monitor:
         self.seconds[name] = round(time.monotonic() - begin, 1)
 
 
-def search(*, dataset: str, board: Board, out: Path, clock_mhz: float | None = None, seed: int = 1, effort: Effort = "full",
-           constraints: Mapping[str, float] | None = None, progress: bool = True, resume: bool = False) -> Bundle:
+def search(
+    *,
+    dataset: str,
+    board: Board,
+    out: Path,
+    clock_mhz: float | None = None,
+    seed: int = 1,
+    effort: Effort = "full",
+    constraints: Mapping[str, float] | None = None,
+    progress: bool = True,
+    resume: bool = False,
+) -> Bundle:
     """Search, train and write the bundle `out`: design.json, weights.npz, golden.npz, search/model.npz, report/search.json.
 
     `constraints` (dsp, bram, lut, ff) take the place of the space's and cannot exceed the board. The same arguments give
@@ -86,8 +103,15 @@ def search(*, dataset: str, board: Board, out: Path, clock_mhz: float | None = N
     data = datasets.load(dataset)
     space = spaces.load("digits" if dataset == "digits" else "images")
     limits = Limits.of(board, {**space.constraints, **(constraints or {})}, space.hardware)
-    settings = {"dataset": dataset, "shape": list(data.shape), "classes": list(data.classes), "board": board.name,
-                "seed": seed, "effort": effort, "limits": dict(limits.resources)}
+    settings = {
+        "dataset": dataset,
+        "shape": list(data.shape),
+        "classes": list(data.classes),
+        "board": board.name,
+        "seed": seed,
+        "effort": effort,
+        "limits": dict(limits.resources),
+    }
     kept = Checkpoints(folder=out / "search" / "checkpoints", settings=settings, resume=resume)
     if not resume:
         kept.clear()
@@ -96,12 +120,15 @@ def search(*, dataset: str, board: Board, out: Path, clock_mhz: float | None = N
     monitor = _Monitor(progress)
     try:
         with monitor.bars:
-            bundle = _Run(data=data, space=space, limits=limits, plan=EFFORTS[effort], seed=seed, kept=kept,
-                          monitor=monitor).all(out, clock_mhz or board.clock_mhz, settings)
+            bundle = _Run(
+                data=data, space=space, limits=limits, plan=EFFORTS[effort], seed=seed, kept=kept, monitor=monitor
+            ).all(out, clock_mhz or board.clock_mhz, settings)
     finally:
         torch.set_num_threads(threads)
-    write_json(out / "report" / "search_seconds.json", {"schema_version": 1, **monitor.seconds,
-                                                        "total": round(sum(monitor.seconds.values()), 1)})
+    write_json(
+        out / "report" / "search_seconds.json",
+        {"schema_version": 1, **monitor.seconds, "total": round(sum(monitor.seconds.values()), 1)},
+    )
     kept.clear()
     return bundle
 
@@ -132,22 +159,39 @@ class _Run:
             facts = self.compare(network, real, fake, weights)
         with self.monitor.phase("final", "final accelerator, random baseline"):
             found, baseline = self.final(network, weights)
-        design = Design(name="".join(c if c.isalnum() else "_" for c in f"d_{self.data.name}".lower()), network=network,
-                        accelerator=found.design.accelerator, target=Target(board=self.limits.board.name, clock_mhz=clock_mhz),
-                        constraints=dict(self.limits.resources))
+        design = Design(
+            name="".join(c if c.isalnum() else "_" for c in f"d_{self.data.name}".lower()),
+            network=network,
+            accelerator=found.design.accelerator,
+            target=Target(board=self.limits.board.name, clock_mhz=clock_mhz),
+            constraints=dict(self.limits.resources),
+        )
         images = self.data.test.images[:GOLDEN_IMAGES].astype(np.int64)
         tensors = golden.evaluate(network, weights, images)
         vectors = {name: values for name, values in tensors.items() if name != INPUT}
-        bundle = write_bundle(out, design, weights,
-                              {"images": images, "labels": self.data.test.labels[:GOLDEN_IMAGES], **vectors})
-        write_arrays(out / "search" / "model.npz", {**export.to_arrays(real, "float"), **export.to_arrays(fake, "quantized")})
-        write_json(out / "report" / "search.json", {
-            "schema_version": 1, **settings, **facts,
-            "clock_mhz": clock_mhz,
-            "images": {"train": len(self.data.train), "val": len(self.data.val), "test": len(self.data.test)},
-            "network": {"blocks": [{"operator": c.operator, "bits": c.bits} for c in choices], "macs": macs(network),
-                        "layers": len(network.layers)},
-            "joint_search": joint, "accelerator": baseline})
+        bundle = write_bundle(
+            out, design, weights, {"images": images, "labels": self.data.test.labels[:GOLDEN_IMAGES], **vectors}
+        )
+        write_arrays(
+            out / "search" / "model.npz", {**export.to_arrays(real, "float"), **export.to_arrays(fake, "quantized")}
+        )
+        write_json(
+            out / "report" / "search.json",
+            {
+                "schema_version": 1,
+                **settings,
+                **facts,
+                "clock_mhz": clock_mhz,
+                "images": {"train": len(self.data.train), "val": len(self.data.val), "test": len(self.data.test)},
+                "network": {
+                    "blocks": [{"operator": c.operator, "bits": c.bits} for c in choices],
+                    "macs": macs(network),
+                    "layers": len(network.layers),
+                },
+                "joint_search": joint,
+                "accelerator": baseline,
+            },
+        )
         return bundle
 
     def joint(self) -> tuple[list[Choice], dict[str, Any]]:
@@ -156,20 +200,32 @@ class _Run:
             done = self.kept.load("joint")
             if done is None:
                 choices, curves = supernet.search(
-                    self.data, self.space, self.limits, seed=self.seed, warm_epochs=self.plan.warm_epochs,
-                    search_epochs=self.plan.search_epochs, samples=self.plan.das_samples, tick=tick)
+                    self.data,
+                    self.space,
+                    self.limits,
+                    seed=self.seed,
+                    warm_epochs=self.plan.warm_epochs,
+                    search_epochs=self.plan.search_epochs,
+                    samples=self.plan.das_samples,
+                    tick=tick,
+                )
                 facts: dict[str, Any] = {"choices": [[c.operator, c.bits] for c in choices], "curves": curves}
                 self.kept.save("joint", facts)
             else:
                 facts = done[0]
         return [Choice(operator=o, bits=b) for o, b in facts["choices"]], facts["curves"]
 
-    def accelerator(self, network: Network, weights: golden.Weights | None = None) -> tuple[das.Found, AcceleratorSearch, cand.NetworkTables]:
+    def accelerator(
+        self, network: Network, weights: golden.Weights | None = None
+    ) -> tuple[das.Found, AcceleratorSearch, cand.NetworkTables]:
         """The best accelerator within the limits."""
         tables = cand.tabulate(network, self.space.hardware, self.space.slots, spaces.slot_of)
-        engine = AcceleratorSearch(space=self.space.hardware, slots=self.space.slots, limits=self.limits, seed=self.seed)
-        found = das.search(network, engine, tables, steps=self.plan.das_steps, samples=self.plan.das_samples,
-                           weights=weights)
+        engine = AcceleratorSearch(
+            space=self.space.hardware, slots=self.space.slots, limits=self.limits, seed=self.seed
+        )
+        found = das.search(
+            network, engine, tables, steps=self.plan.das_steps, samples=self.plan.das_samples, weights=weights
+        )
         return found, engine, tables
 
     def train(self, outline: Network, *, quantized: bool) -> dict[str, export.Folded]:
@@ -188,8 +244,9 @@ class _Run:
                 arrays = done[1]
         return export.from_arrays(arrays, name, outline)
 
-    def compare(self, network: Network, real: export.FoldedNetwork, fake: export.FoldedNetwork,
-                weights: golden.Weights) -> dict[str, Any]:
+    def compare(
+        self, network: Network, real: export.FoldedNetwork, fake: export.FoldedNetwork, weights: golden.Weights
+    ) -> dict[str, Any]:
         """Accuracies on the test split; the integer network must equal the fake-quantized one on every image."""
         test = self.data.test
         whole = golden.predict(network, weights, test.images.astype(np.int64))
@@ -197,11 +254,19 @@ class _Run:
         differing = export.mismatches(network, fake, weights, test.images)
         if differing or (whole != quantized).any():
             raise AssertionError(f"{differing} elements of the integer network differ from the fake-quantized one")
-        return {"accuracy": {
-            "float": train.accuracy(export.predict_folded(network, real, test.images, quantized=False), test),
-            "quantized": train.accuracy(quantized, test), "integer": train.accuracy(whole, test), "images": len(test)},
-            "integer_check": {"images": len(test), "differing_predictions": int((whole != quantized).sum()),
-                              "differing_elements": differing}}
+        return {
+            "accuracy": {
+                "float": train.accuracy(export.predict_folded(network, real, test.images, quantized=False), test),
+                "quantized": train.accuracy(quantized, test),
+                "integer": train.accuracy(whole, test),
+                "images": len(test),
+            },
+            "integer_check": {
+                "images": len(test),
+                "differing_predictions": int((whole != quantized).sum()),
+                "differing_elements": differing,
+            },
+        }
 
     def final(self, network: Network, weights: golden.Weights) -> tuple[das.Found, dict[str, Any]]:
         """The accelerator of the integer network beside random ones."""
@@ -209,13 +274,21 @@ class _Run:
         designs = das.random_designs(network, engine, tables, count=RANDOM_DESIGNS, weights=weights)
         design, cycles = found.design, [float(d["cycles"]) for d in designs]
         facts: dict[str, Any] = {
-            "cycles_per_image": design.cycles, "cycles_bound": design.bound, "cycles_first_image": design.first_image,
-            "multipliers": design.accelerator.multipliers, "chunks": len(design.accelerator.chunks),
+            "cycles_per_image": design.cycles,
+            "cycles_bound": design.bound,
+            "cycles_first_image": design.first_image,
+            "multipliers": design.accelerator.multipliers,
+            "chunks": len(design.accelerator.chunks),
             "resources": {name: getattr(design.resources, name) for name in cand.COSTS},
-            "multipliers_limit": self.limits.multipliers, "score_curve": [round(v, 5) for v in found.curve],
-            "random": {"count": len(designs), "designs": designs}}
+            "multipliers_limit": self.limits.multipliers,
+            "score_curve": [round(v, 5) for v in found.curve],
+            "random": {"count": len(designs), "designs": designs},
+        }
         if cycles:
             median = statistics.median(cycles)
-            facts["random"] |= {"median_cycles": median, "best_cycles": min(cycles),
-                                "median_over_search": round(median / design.cycles, 4)}
+            facts["random"] |= {
+                "median_cycles": median,
+                "best_cycles": min(cycles),
+                "median_over_search": round(median / design.cycles, 4),
+            }
         return found, facts

@@ -45,8 +45,10 @@ def draw_paths(alpha_J: Tensor, k: int, temperature: float, generator: torch.Gen
     """
     perturbed = alpha_J + gumbel(alpha_J.shape, generator)
     index = perturbed.detach().topk(min(k, alpha_J.numel())).indices
-    return Paths(index=tuple(int(i) for i in index),
-                 weight=straight_through(torch.softmax(perturbed[index] / temperature, dim=-1)))
+    return Paths(
+        index=tuple(int(i) for i in index),
+        weight=straight_through(torch.softmax(perturbed[index] / temperature, dim=-1)),
+    )
 
 
 def keep_mass(alpha_J: Tensor, before_J: Tensor, index: tuple[int, ...]) -> None:

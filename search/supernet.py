@@ -43,8 +43,15 @@ class MixedLayer(nn.Module):
         super().__init__()
         self.layer, self.bits = layer, tuple(bits)
         if layer.op == "conv":
-            self.conv = nn.Conv2d(source.channels, layer.out_channels, layer.kernel, layer.stride, layer.padding,
-                                  groups=layer.groups, bias=layer.raw)
+            self.conv = nn.Conv2d(
+                source.channels,
+                layer.out_channels,
+                layer.kernel,
+                layer.stride,
+                layer.padding,
+                groups=layer.groups,
+                bias=layer.raw,
+            )
             fan_out = layer.kernel[0] * layer.kernel[1] * layer.out_channels // layer.groups
             nn.init.normal_(self.conv.weight, 0.0, (2.0 / fan_out) ** 0.5 if not layer.raw else 0.05)
             if not layer.raw:
@@ -73,8 +80,11 @@ class MixedLayer(nn.Module):
             largest = y.detach().abs().amax()
             self.extent.copy_(torch.where(self.extent == 0, largest, 0.9 * self.extent + 0.1 * largest))
         extent = self.extent.clamp(min=1e-4)
-        return mix(lambda bits: quantize_activation(y, extent / value_range(bits, layer.signed)[1], bits, layer.signed),
-                   self.bits, b_J)
+        return mix(
+            lambda bits: quantize_activation(y, extent / value_range(bits, layer.signed)[1], bits, layer.signed),
+            self.bits,
+            b_J,
+        )
 
 
 class MixedPath(nn.Module):
@@ -84,8 +94,9 @@ class MixedPath(nn.Module):
         super().__init__()
         self.chain, self.source = tuple(layers), source.name
         known = {**maps, source.name: source}
-        self.own = nn.ModuleDict({layer.name: MixedLayer(layer, known[layer.input], bits)
-                                  for layer in layers if layer.op != "shuffle"})
+        self.own = nn.ModuleDict(
+            {layer.name: MixedLayer(layer, known[layer.input], bits) for layer in layers if layer.op != "shuffle"}
+        )
 
     def forward(self, x: Tensor, b_J: Tensor) -> Tensor:
         """Output of the last layer; `x` itself for an identity."""
@@ -109,8 +120,10 @@ class Draw:
 
     def choices(self, space: Space) -> list[Choice]:
         """Operator and (most weighted) bitwidth of each block on the drawn path."""
-        return [Choice(operator=space.operators[p.index[0]].name, bits=space.bits[int(b[0].argmax())])
-                for p, b in zip(self.paths, self.bits, strict=True)]
+        return [
+            Choice(operator=space.operators[p.index[0]].name, bits=space.bits[int(b[0].argmax())])
+            for p, b in zip(self.paths, self.bits, strict=True)
+        ]
 
 
 class Supernet(nn.Module):
@@ -119,7 +132,9 @@ class Supernet(nn.Module):
     def __init__(self, space: Space, shape: tuple[int, int, int], classes: Sequence[str]) -> None:
         super().__init__()
         self.space, self.shape, self.classes = space, shape, tuple(classes)
-        self.uniform = [self.network([Choice(operator=o.name, bits=space.bits[-1])] * len(space.blocks)) for o in space.operators]
+        self.uniform = [
+            self.network([Choice(operator=o.name, bits=space.bits[-1])] * len(space.blocks)) for o in space.operators
+        ]
         maps = self.uniform[0].tensors
         layers = {layer.name: layer for layer in self.uniform[0].layers}
         self.stem = MixedPath([layers["stem"]], maps[INPUT], maps, [space.fixed_bits])
@@ -150,7 +165,9 @@ class Supernet(nn.Module):
         """Draw operators (hard, with `paths` of them getting gradients) and their bitwidths (soft or hard)."""
         drawn = tuple(sampling.draw_paths(a, paths, temperature, generator) for a in self.alpha)
         sample = sampling.hard_sample if hard_bits else sampling.soft_sample
-        bits = tuple(tuple(sample(self.beta[n, i], temperature, generator) for i in p.index) for n, p in enumerate(drawn))
+        bits = tuple(
+            tuple(sample(self.beta[n, i], temperature, generator) for i in p.index) for n, p in enumerate(drawn)
+        )
         return Draw(paths=drawn, bits=bits)
 
     def average(self, x_NCHW: Tensor, count: int, generator: torch.Generator) -> Tensor:
@@ -173,7 +190,9 @@ class Supernet(nn.Module):
         for options, paths, bits in zip(self.blocks, draw.paths, draw.bits, strict=True):
             outputs = [cast(nn.ModuleList, options)[paths.index[0]](x, bits[0])]
             with torch.no_grad():
-                outputs += [cast(nn.ModuleList, options)[i](x, b) for i, b in zip(paths.index[1:], bits[1:], strict=True)]
+                outputs += [
+                    cast(nn.ModuleList, options)[i](x, b) for i, b in zip(paths.index[1:], bits[1:], strict=True)
+                ]
             if len(outputs) == 1:
                 x = outputs[0]
             else:
@@ -183,8 +202,10 @@ class Supernet(nn.Module):
     def derive(self) -> list[Choice]:
         """The most likely operator of each block and its most likely bitwidth."""
         best = self.alpha.argmax(dim=1).tolist()
-        return [Choice(operator=self.space.operators[i].name, bits=self.space.bits[int(self.beta[n, i].argmax())])
-                for n, i in enumerate(best)]
+        return [
+            Choice(operator=self.space.operators[i].name, bits=self.space.bits[int(self.beta[n, i].argmax())])
+            for n, i in enumerate(best)
+        ]
 
 
 class HardwareCost:
@@ -193,7 +214,9 @@ class HardwareCost:
     def __init__(self, net: Supernet, engine: AcceleratorSearch) -> None:
         self.net, self.engine, self.space = net, engine, net.space
         self.tables = [self.tabulate(network) for network in net.uniform]
-        self.memory = torch.zeros(len(net.space.blocks), len(net.space.operators))  # weights and map elements of each operator
+        self.memory = torch.zeros(
+            len(net.space.blocks), len(net.space.operators)
+        )  # weights and map elements of each operator
         for i, network in enumerate(net.uniform):
             tensors = network.tensors
             for layer in network.layers:
@@ -201,7 +224,9 @@ class HardwareCost:
                     kh, kw = effective_kernel(layer, tensors[layer.input])
                     size = layer.out_channels * tensors[layer.input].channels // layer.groups * kh * kw
                     rows = min(tensors[layer.name].height, kh + 1)
-                    self.memory[int(layer.name[1 : layer.name.index("_")]), i] += size + rows * tensors[layer.name].width * layer.out_channels
+                    self.memory[int(layer.name[1 : layer.name.index("_")]), i] += (
+                        size + rows * tensors[layer.name].width * layer.out_channels
+                    )
 
     def tabulate(self, network: Network) -> NetworkTables:
         """Cost tables of a network for this search's hardware."""
@@ -238,8 +263,17 @@ class HardwareCost:
         return total, float(busiest)
 
 
-def search(data: Dataset, space: Space, limits: Limits, *, seed: int, warm_epochs: int, search_epochs: int, samples: int,
-           tick: Tick = lambda done: None) -> tuple[list[Choice], dict[str, Any]]:
+def search(
+    data: Dataset,
+    space: Space,
+    limits: Limits,
+    *,
+    seed: int,
+    warm_epochs: int,
+    search_epochs: int,
+    samples: int,
+    tick: Tick = lambda done: None,
+) -> tuple[list[Choice], dict[str, Any]]:
     """Run the joint search; returns the derived choice of each block, and the curves of the search."""
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
@@ -254,7 +288,9 @@ def search(data: Dataset, space: Space, limits: Limits, *, seed: int, warm_epoch
     architecture = torch.optim.Adam([net.alpha, net.beta], lr=0.06, betas=(0.5, 0.999))
     images, labels = as_input(data.train.images), torch.as_tensor(data.train.labels)
     val_images, val_labels = as_input(data.val.images), torch.as_tensor(data.val.labels)
-    curves: dict[str, Any] = {name: [] for name in ("train_loss", "val_loss", "cycles", "accelerator_score", "alpha_entropy")}
+    curves: dict[str, Any] = {
+        name: [] for name in ("train_loss", "val_loss", "cycles", "accelerator_score", "alpha_entropy")
+    }
     number = 0
     for epoch in range(epochs):
         progress = max(0, epoch - warm_epochs) / max(1, search_epochs)
@@ -271,7 +307,7 @@ def search(data: Dataset, space: Space, limits: Limits, *, seed: int, warm_epoch
                 logits = net(x, net.draw(paths=1, hard_bits=False, temperature=temperature, generator=generator))
             loss = F.cross_entropy(logits, labels[index])
             weights.zero_grad()
-            loss.backward()
+            torch.autograd.backward([loss])
             nn.utils.clip_grad_norm_(net.weights, 5.0)
             weights.step()
             decay.step()
@@ -288,7 +324,7 @@ def search(data: Dataset, space: Space, limits: Limits, *, seed: int, warm_epoch
             price, cycles = cost.loss(draw, engine.best)
             loss = space.accuracy_weight * F.cross_entropy(net(val_images[index], draw), val_labels[index])
             architecture.zero_grad()
-            (loss + price).backward()
+            torch.autograd.backward([loss + price])
             before = net.alpha.detach().clone()
             architecture.step()
             for n, paths in enumerate(draw.paths):
@@ -305,5 +341,7 @@ def search(data: Dataset, space: Space, limits: Limits, *, seed: int, warm_epoch
             curves["accelerator_score"].append(round(float(score(engine.costs(derived, engine.best), limits)), 5))
         tick((epoch + 1) / epochs)
     curves["alpha"] = [[round(v, 4) for v in row] for row in torch.softmax(net.alpha.detach(), 1).tolist()]
-    curves["beta"] = [[[round(v, 4) for v in row] for row in block] for block in torch.softmax(net.beta.detach(), 2).tolist()]
+    curves["beta"] = [
+        [[round(v, 4) for v in row] for row in block] for block in torch.softmax(net.beta.detach(), 2).tolist()
+    ]
     return net.derive(), curves

@@ -35,8 +35,15 @@ class QuantizedLayer(nn.Module):
         self.layer = layer
         self.pixels = source.height * source.width
         if layer.op == "conv":
-            self.conv = nn.Conv2d(source.channels, layer.out_channels, layer.kernel, layer.stride, layer.padding,
-                                  groups=layer.groups, bias=layer.raw)
+            self.conv = nn.Conv2d(
+                source.channels,
+                layer.out_channels,
+                layer.kernel,
+                layer.stride,
+                layer.padding,
+                groups=layer.groups,
+                bias=layer.raw,
+            )
             fan_out = layer.kernel[0] * layer.kernel[1] * layer.out_channels // layer.groups
             nn.init.normal_(self.conv.weight, 0.0, (2.0 / fan_out) ** 0.5 if not layer.raw else 0.05)
             if not layer.raw:
@@ -75,10 +82,18 @@ class Model(nn.Module):
         super().__init__()
         self.network = network
         tensors = network.tensors
-        self.layers = nn.ModuleDict({layer.name: QuantizedLayer(layer, tensors[layer.input])
-                                     for layer in network.layers if layer.op != "shuffle"})
-        self.orders = {layer.name: torch.tensor(list(shuffle_order(layer.out_channels, layer.groups)))
-                       for layer in network.layers if layer.op == "shuffle"}
+        self.layers = nn.ModuleDict(
+            {
+                layer.name: QuantizedLayer(layer, tensors[layer.input])
+                for layer in network.layers
+                if layer.op != "shuffle"
+            }
+        )
+        self.orders = {
+            layer.name: torch.tensor(list(shuffle_order(layer.out_channels, layer.groups)))
+            for layer in network.layers
+            if layer.op == "shuffle"
+        }
 
     def own(self, name: str) -> QuantizedLayer:
         """The module of layer `name`."""
@@ -108,8 +123,17 @@ def augment(x_NCHW: Tensor, generator: torch.Generator) -> Tensor:
     return F.grid_sample(x_NCHW, grid, padding_mode="zeros", align_corners=False)
 
 
-def fit(model: Model, split: Split, *, epochs: int, quantized: bool, seed: int, rate: float = 4e-3, batch: int = 96,
-        tick: Tick = lambda done: None) -> list[float]:
+def fit(
+    model: Model,
+    split: Split,
+    *,
+    epochs: int,
+    quantized: bool,
+    seed: int,
+    rate: float = 4e-3,
+    batch: int = 96,
+    tick: Tick = lambda done: None,
+) -> list[float]:
     """Train `model` from its present weights; returns the mean loss of each epoch.
 
     With `quantized`, the first tenth of the epochs runs in float, so that output scales start from sensible maps.
@@ -121,8 +145,13 @@ def fit(model: Model, split: Split, *, epochs: int, quantized: bool, seed: int, 
     kept = {id(p) for p in scales + norms}
     others = [p for p in model.parameters() if id(p) not in kept]
     optimizer = torch.optim.AdamW(
-        [{"params": others, "weight_decay": 0.02}, {"params": norms, "weight_decay": 0.0},
-         {"params": scales, "weight_decay": 0.0}], lr=rate)
+        [
+            {"params": others, "weight_decay": 0.02},
+            {"params": norms, "weight_decay": 0.0},
+            {"params": scales, "weight_decay": 0.0},
+        ],
+        lr=rate,
+    )
     steps = max(1, len(labels) // batch)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=epochs * steps, pct_start=0.1)
     losses = []
@@ -135,7 +164,7 @@ def fit(model: Model, split: Split, *, epochs: int, quantized: bool, seed: int, 
             logits = model(augment(images[index], generator), quantized and epoch >= epochs // 10)
             loss = F.cross_entropy(logits, labels[index], label_smoothing=0.05)
             optimizer.zero_grad()
-            loss.backward()
+            torch.autograd.backward([loss])
             nn.utils.clip_grad_norm_(model.parameters(), 5.0)
             optimizer.step()
             schedule.step()
@@ -150,7 +179,7 @@ def predictions(model: Model, split: Split, quantized: bool) -> Tensor:
     """Class numbers (N,) that `model` gives."""
     model.eval()
     images = as_input(split.images)
-    return torch.cat([model(part, quantized).argmax(dim=1) for part in images.split(256)])
+    return torch.cat([model(part, quantized).argmax(dim=1) for part in torch.split(images, 256)])
 
 
 def accuracy(predicted: object, split: Split) -> float:

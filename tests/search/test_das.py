@@ -32,7 +32,9 @@ def tables(space, network):
 
 
 def engine(space, board=None, constraints=None, seed=0):
-    limits = Limits.of(board or find_board("ulx3s-85f"), space.constraints if constraints is None else constraints, space.hardware)
+    limits = Limits.of(
+        board or find_board("ulx3s-85f"), space.constraints if constraints is None else constraints, space.hardware
+    )
     return AcceleratorSearch(space=space.hardware, slots=space.slots, limits=limits, seed=seed)
 
 
@@ -55,8 +57,15 @@ def test_estimated_dsps_are_close_to_exact_ones(space, network, tables):
     drawn = search.random(40)
     guess = search.costs(tables, drawn).resources
     for name, slack in (("dsp", 1.6), ("lut", 2.5), ("bram", 3.0)):
-        exact = [getattr(das.exact(network, cand.accelerator(tables, space.hardware, drawn, n), search.limits, sized=False).resources, name)
-                 for n in range(40)]
+        exact = [
+            getattr(
+                das.exact(
+                    network, cand.accelerator(tables, space.hardware, drawn, n), search.limits, sized=False
+                ).resources,
+                name,
+            )
+            for n in range(40)
+        ]
         ratios = [e / float(g) for e, g in zip(exact, guess[name], strict=True) if e and g]
         assert 1 / slack < statistics.median(ratios) < slack
 
@@ -95,8 +104,14 @@ def test_same_seed_same_design(space, network, tables):
 
 
 def test_board_that_cannot_hold_the_network_is_named(space, network, tables):
-    board = Board(name="tiny", family="ecp5", part="none", oscillator_mhz=25.0, clock_mhz=50.0,
-                  resources=Resources(lut=900, ff=90000, dsp=100, bram=100))
+    board = Board(
+        name="tiny",
+        family="ecp5",
+        part="none",
+        oscillator_mhz=25.0,
+        clock_mhz=50.0,
+        resources=Resources(lut=900, ff=90000, dsp=100, bram=100),
+    )
     with pytest.raises(CapacityError, match=r"at least \d+ lut on tiny, and the limit is 900"):
         das.search(network, engine(space, board=board, constraints={}), tables, steps=5, samples=128)
 

@@ -11,7 +11,13 @@ from autonba.errors import BundleError
 from autonba.search import datasets, export, spaces, train
 from autonba.search.spaces import Choice
 
-BLOCKS = (("k3_e1", 6), ("k3_e1_g2", 4), ("k5_e1", 8), ("skip", 4), ("k3_e1_g2", 6))  # residuals, groups, shuffle, strided skip
+BLOCKS = (
+    ("k3_e1", 6),
+    ("k3_e1_g2", 4),
+    ("k5_e1", 8),
+    ("skip", 4),
+    ("k3_e1_g2", 6),
+)  # residuals, groups, shuffle, strided skip
 
 
 @pytest.fixture(scope="module")
@@ -39,8 +45,10 @@ def test_integers_equal_the_fake_quantized_network(trained, data):
     whole, weights = export.integers(network, folded)
     golden.check_weights(whole, weights)
     assert export.mismatches(whole, folded, weights, data.test.images) == 0
-    assert np.array_equal(golden.predict(whole, weights, data.test.images),
-                          export.predict_folded(whole, folded, data.test.images, quantized=True))
+    assert np.array_equal(
+        golden.predict(whole, weights, data.test.images),
+        export.predict_folded(whole, folded, data.test.images, quantized=True),
+    )
 
 
 def test_planted_fault_is_counted(trained, data):
@@ -57,11 +65,16 @@ def test_planted_fault_is_counted(trained, data):
 def test_folding_keeps_the_trained_network(trained, data):
     """Batch norm folded, integers: nearly every image is classified as in training, whose float32 rounds a little differently."""
     network, model, folded = trained
-    same = export.predict_folded(network, folded, data.test.images, quantized=True) == train.predictions(model, data.test, True).numpy()
+    same = (
+        export.predict_folded(network, folded, data.test.images, quantized=True)
+        == train.predictions(model, data.test, True).numpy()
+    )
     assert same.mean() > 0.93
     real = export.fold(model, False)
-    assert (export.predict_folded(network, real, data.test.images, quantized=False)
-            == train.predictions(model, data.test, False).numpy()).all()
+    assert (
+        export.predict_folded(network, real, data.test.images, quantized=False)
+        == train.predictions(model, data.test, False).numpy()
+    ).all()
 
 
 def test_classifier_has_one_scale(trained):

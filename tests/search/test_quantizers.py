@@ -6,7 +6,14 @@ import torch
 
 from autonba.arithmetic import Requantization, value_range
 from autonba.search.export import multipliers
-from autonba.search.quantizers import mix, quantize_activation, quantize_weight, round_half_up, scale_gradient, weight_scale
+from autonba.search.quantizers import (
+    mix,
+    quantize_activation,
+    quantize_weight,
+    round_half_up,
+    scale_gradient,
+    weight_scale,
+)
 
 
 def test_rounds_half_up_with_straight_gradient():
@@ -19,7 +26,10 @@ def test_rounds_half_up_with_straight_gradient():
 
 @pytest.mark.parametrize("bits", [4, 6, 8])
 def test_weights_are_integers_of_each_channel_scale(bits):
-    w = torch.randn(5, 3, 3, 3, generator=torch.Generator().manual_seed(0)) * torch.tensor([1, 2, 4, 8, 16.0])[:, None, None, None]
+    w = (
+        torch.randn(5, 3, 3, 3, generator=torch.Generator().manual_seed(0))
+        * torch.tensor([1, 2, 4, 8, 16.0])[:, None, None, None]
+    )
     scale = weight_scale(w, bits)[:, None, None, None]
     units = quantize_weight(w, bits) / scale
     assert torch.allclose(units, units.round(), atol=1e-4)

@@ -28,7 +28,9 @@ def folder(tmp_path_factory):
         (root / name).mkdir()
         for n in range(60):
             stripes = np.tile((np.arange(8) // 2 % 2 * 180)[:, None], (1, 8))
-            pixels = np.clip((stripes if name == "across" else stripes.T)[..., None] + rng.integers(0, 60, (8, 8, 3)), 0, 255)
+            pixels = np.clip(
+                (stripes if name == "across" else stripes.T)[..., None] + rng.integers(0, 60, (8, 8, 3)), 0, 255
+            )
             Image.fromarray(pixels.astype(np.uint8)).save(root / name / f"{n:02}.png")
     return root
 
@@ -40,12 +42,17 @@ def tiny(monkeypatch):
 
 
 def start(folder, out, **more):
-    return run.search(**{"dataset": str(folder), "board": BOARD, "out": out, "effort": "quick", "progress": False, "seed": 2} | more)
+    return run.search(
+        **{"dataset": str(folder), "board": BOARD, "out": out, "effort": "quick", "progress": False, "seed": 2} | more
+    )
 
 
 def digests(out: Path):
-    return {str(p.relative_to(out)): hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(out.rglob("*"))
-            if p.is_file() and p.name != "search_seconds.json"}
+    return {
+        str(p.relative_to(out)): hashlib.sha256(p.read_bytes()).hexdigest()
+        for p in sorted(out.rglob("*"))
+        if p.is_file() and p.name != "search_seconds.json"
+    }
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +73,13 @@ def test_bundle_is_whole_and_legal(bundle):
     assert report["accelerator"]["random"]["count"] == 10
     assert all(report["accelerator"]["resources"][n] <= limit for n, limit in again.design.constraints.items())
     assert not (bundle.path / "search" / "checkpoints").exists()
-    assert set(digests(bundle.path)) == {"design.json", "weights.npz", "golden.npz", "search/model.npz", "report/search.json"}
+    assert set(digests(bundle.path)) == {
+        "design.json",
+        "weights.npz",
+        "golden.npz",
+        "search/model.npz",
+        "report/search.json",
+    }
 
 
 def test_evaluate_agrees_with_the_report(bundle, folder):

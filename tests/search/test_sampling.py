@@ -67,7 +67,9 @@ def test_mass_of_the_k_logits_is_kept():
     assert torch.logsumexp(after[chosen], 0) == pytest.approx(float(torch.logsumexp(before[chosen], 0)), abs=1e-6)
     assert after[1] == before[1]
     assert after[3] == before[3]
-    assert after[2] - after[0] == pytest.approx(float(before[2] - before[0]) + 1.1, abs=1e-6)  # the difference was learnt
+    assert after[2] - after[0] == pytest.approx(
+        float(before[2] - before[0]) + 1.1, abs=1e-6
+    )  # the difference was learnt
 
 
 def test_soft_is_soft_and_hard_is_one_hot_with_gradient():
@@ -86,8 +88,10 @@ def test_forward_is_the_drawn_path_alone(net):
     net.eval()
     x = torch.rand(4, 1, 6, 6)
     many = net.draw(paths=2, hard_bits=True, temperature=1.0, generator=generator())
-    one = type(many)(paths=tuple(sampling.Paths(index=p.index[:1], weight=p.weight[:1]) for p in many.paths),
-                     bits=tuple(b[:1] for b in many.bits))
+    one = type(many)(
+        paths=tuple(sampling.Paths(index=p.index[:1], weight=p.weight[:1]) for p in many.paths),
+        bits=tuple(b[:1] for b in many.bits),
+    )
     assert torch.allclose(net(x, many), net(x, one), atol=1e-5)
 
 
@@ -121,7 +125,11 @@ def test_soft_bits_mix_tensors_and_hard_bits_choose_one(net):
     w = sum(s * sampled for s, sampled in zip(soft, [_weights(layer, b) for b in (4, 6, 8)], strict=True))
     y = torch.relu(layer.norm(torch.nn.functional.conv2d(x, w)))
     from autonba.search.quantizers import quantize_activation
-    wanted = sum(s * quantize_activation(y, torch.tensor(2.0 / (2**b - 1)), b, False) for s, b in zip(soft, (4, 6, 8), strict=True))
+
+    wanted = sum(
+        s * quantize_activation(y, torch.tensor(2.0 / (2**b - 1)), b, False)
+        for s, b in zip(soft, (4, 6, 8), strict=True)
+    )
     assert torch.allclose(layer(x, None, soft), wanted, atol=1e-6)
     hard = [layer(x, None, eye[j]) for j in range(3)]
     assert len(hard[0].unique()) <= 16
