@@ -1,2 +1,203 @@
-from types import SimpleNamespace
-def check(bundle): return SimpleNamespace(problems=[])
+"""Checks the structure of generated Verilog against the bundle, with what `autonba.mapping` says it must be.
+
+Modules, ports and widths, parameters, connections, sizes of memories and of their contents. The reading is pyverilog's,
+the expected values are computed here, and neither shares a line with the generator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from autonba.arithmetic import LOGIT_BITS, MULTIPLIER_BITS, clog2
+from autonba.bundle import Bundle
+from autonba.errors import BundleError
+from autonba.mapping import ChunkPlan, MemoryPlan, Plan, plan
+from autonba.network import Network
+from autonba.sim.verilog_reader import Instance, Module, Port, Reader
+
+_AXI_LITE = {
+    "awaddr": ("input", 8), "awprot": ("input", 3), "awvalid": ("input", 1), "awready": ("output", 1),
+    "wdata": ("input", 32), "wstrb": ("input", 4), "wvalid": ("input", 1), "wready": ("output", 1),
+    "bresp": ("output", 2), "bvalid": ("output", 1), "bready": ("input", 1),
+    "araddr": ("input", 8), "arprot": ("input", 3), "arvalid": ("input", 1), "arready": ("output", 1),
+    "rdata": ("output", 32), "rresp": ("output", 2), "rvalid": ("output", 1), "rready": ("input", 1),
+}
+
+
+@dataclass
+class StructureReport:
+    """What was checked, and everything that is wrong, each in one sentence."""
+
+    modules: int = 0
+    instances: int = 0
+    facts: int = 0  # ports, parameters and sizes compared with the plan
+    problems: list[str] = field(default_factory=list)
+
+    def equal(self, what: str, got: object, wanted: object) -> None:
+        """Compare one fact."""
+        self.facts += 1
+        if got != wanted:
+            self.problems.append(f"{what} must be {wanted}, not {got}")
+
+
+def check(bundle: Bundle) -> StructureReport:
+    """Read rtl/ of `bundle` and compare it with the bundle; raises BundleError where it cannot be read."""
+    listing = bundle.path / "rtl" / "rtl.f"
+    if not listing.is_file():
+        raise BundleError(f"{listing}: the file must exist, and it does not; run `autonba gen-rtl {bundle.path}`")
+    paths = [bundle.path / "rtl" / name for name in listing.read_text().split()]
+    reader = Reader.of_files(paths)
+    mapped = plan(bundle.design.network, bundle.design.accelerator, bundle.weights)
+    report = StructureReport(modules=len(reader.definitions))
+    if "accelerator" not in reader.definitions:
+        report.problems.append("module accelerator must be defined, and it is not")
+        return report
+    top = reader.elaborate("accelerator")
+    report.instances = _count(top)
+    report.problems += reader.problems
+    _compare_ports(report, top, accelerator_ports(bundle.design.network))
+    inside = _by_name(report, top)
+    wanted = {f"u_mem_{memory.name}": "row_buffer" for memory in mapped.memories}
+    wanted |= {f"u_tokens_{edge.name}": "row_tokens" for edge in mapped.edges}
+    wanted |= {f"u_{chunk.chunk.name}": f"chunk_{chunk.chunk.name}" for chunk in mapped.chunks}
+    wanted |= {"u_registers": "host_registers", "u_input": "image_input", "u_output": "result_output"}
+    report.equal("instances of accelerator", sorted(inside), sorted(wanted))
+    for name in inside.keys() & wanted.keys():
+        report.equal(f"module of instance {name}", inside[name].of.name, wanted[name])
+    for memory in mapped.memories:
+        if (instance := inside.get(f"u_mem_{memory.name}")) is not None:
+            _compare_memory(report, instance, memory)
+    for edge in mapped.edges:
+        if (instance := inside.get(f"u_tokens_{edge.name}")) is not None:
+            rows = mapped.buffers[edge.buffer].rows
+            report.equal(f"ROWS of u_tokens_{edge.name}", instance.of.parameters.get("ROWS"), rows)
+            report.equal(f"width of u_tokens_{edge.name}.available", instance.of.ports["available"].width, rows.bit_length())
+    for chunk in mapped.chunks:
+        if (instance := inside.get(f"u_{chunk.chunk.name}")) is not None:
+            _compare_chunk(report, instance.of, chunk, mapped, bundle.path / "rtl")
+    return report
+
+
+def accelerator_ports(network: Network) -> dict[str, Port]:
+    """Ports of the top module."""
+    ports = {"clk": Port("input", 1), "rst": Port("input", 1)}
+    for side, width, forward, back in (("s", 8 * network.input.channels, "input", "output"),
+                                       ("m", LOGIT_BITS, "output", "input")):
+        ports |= {f"{side}_axis_tdata": Port(forward, width), f"{side}_axis_tvalid": Port(forward, 1),
+                  f"{side}_axis_tready": Port(back, 1), f"{side}_axis_tlast": Port(forward, 1)}
+    return ports | {f"s_axil_{name}": Port(direction, width) for name, (direction, width) in _AXI_LITE.items()}
+
+
+def _compare_ports(report: StructureReport, module: Module, wanted: Mapping[str, Port]) -> None:
+    report.equal(f"ports of {module.name}", sorted(module.ports), sorted(wanted))
+    for name, port in wanted.items():
+        if name in module.ports:
+            got = module.ports[name]
+            report.equal(f"port {module.name}.{name}", f"{got.direction} of {got.width} bits",
+                         f"{port.direction} of {port.width} bits")
+
+
+def _compare_memory(report: StructureReport, instance: Instance, memory: MemoryPlan) -> None:
+    got = instance.of.parameters
+    for name, value in (("LANE_BITS", memory.lane_bits), ("LANES", memory.lanes), ("WRITE_LANES", memory.write_lanes),
+                        ("READ_LANES", memory.read_lanes), ("DEPTH", memory.depth)):
+        report.equal(f"{name} of {instance.name}", got.get(name), value)
+    report.equal(f"bits of {instance.name}", instance.of.memory_bits(), memory.lane_bits * memory.lanes * memory.depth)
+    for name, port in _memory_ports(memory, "").items():
+        if name != "write_enable":
+            report.equal(f"width of {instance.name}.{name}", instance.of.ports[name].width, port.width)
+
+
+def _memory_ports(memory: MemoryPlan, prefix: str) -> dict[str, Port]:
+    """Ports of a memory as its users drive them."""
+    words = memory.depth * memory.lanes
+    return {
+        f"{prefix}write_enable": Port("output", 1),
+        f"{prefix}write_address": Port("output", max(clog2(words // memory.write_lanes), 1)),
+        f"{prefix}write_data": Port("output", memory.write_lanes * memory.lane_bits),
+        f"{prefix}read_address": Port("output", max(clog2(words // memory.read_lanes), 1)),
+        f"{prefix}read_data": Port("input", memory.read_lanes * memory.lane_bits),
+    }
+
+
+def _chunk_ports(chunk: ChunkPlan, mapped: Plan) -> dict[str, Port]:
+    name, layers = chunk.chunk.name, {lp.layer.name for lp in chunk.layers}
+    ports = {"clk": Port("input", 1), "rst": Port("input", 1)}
+    for memory in mapped.memories:
+        of_memory = _memory_ports(memory, f"{memory.name}_")
+        if memory.reader == name:
+            ports |= {port: of_memory[port] for port in of_memory if "_read_" in port.removeprefix(memory.name)}
+        if memory.writer == name:
+            ports |= {port: of_memory[port] for port in of_memory if "_write_" in port.removeprefix(memory.name)}
+    for edge in mapped.edges:
+        bits = mapped.buffers[edge.buffer].rows.bit_length()
+        if edge.consumer in layers:
+            ports |= {f"{edge.name}_available": Port("input", bits), f"{edge.name}_claim": Port("output", bits),
+                      f"{edge.name}_release": Port("output", bits)}
+        if edge.producer in layers:
+            ports[f"{edge.name}_free"] = Port("input", 1)
+    for layer in layers:
+        ports |= {f"{layer}_claim": Port("output", 1), f"{layer}_commit": Port("output", 1)}
+    return ports
+
+
+def _compare_chunk(report: StructureReport, module: Module, chunk: ChunkPlan, mapped: Plan, rtl: Path) -> None:
+    spec, name = chunk.chunk, chunk.chunk.name
+    _compare_ports(report, module, _chunk_ports(chunk, mapped))
+    report.equal(f"width of {module.name}.write_data", module.nets.get("write_data"), spec.drain_lanes * chunk.write_bits)
+    report.equal(f"width of {module.name}.write_layer", module.nets.get("write_layer"),
+                 max(clog2(len(chunk.layers)), 1))
+    lanes = sum(instance.of.name == f"requantize_{name}" for instance in module.instances)
+    report.equal(f"requantizers of {module.name}", lanes, spec.drain_lanes)
+    inside = {instance.name: instance for instance in module.instances}
+    wanted = {"u_schedule": f"schedule_{name}", "u_sequence": f"sequence_{name}", "u_array": "mac_array",
+              "u_write": f"write_{name}", "u_requantize": f"requantize_{name}"}
+    for instance, of in wanted.items():
+        report.equal(f"module of {module.name}.{instance}", inside[instance].of.name if instance in inside else None, of)
+    report.equal(f"instances of {module.name}", sorted(inside), sorted([*wanted, "u_weights", "u_parameters"]))
+    parameter_bits = chunk.acc_bits + (MULTIPLIER_BITS if chunk.requantizes else 0)
+    roms = {"u_weights": (spec.multipliers * chunk.weight_bits, chunk.weight_words, f"{name}_weights.hex"),
+            "u_parameters": (spec.drain_lanes * parameter_bits, chunk.parameter_words, f"{name}_parameters.hex")}
+    for rom, (width, depth, file) in roms.items():
+        if rom not in inside:
+            continue
+        got = inside[rom].of
+        where = f"{module.name}.{rom}"
+        report.equal(f"WIDTH, DEPTH and FILE of {where}",
+                     tuple(got.parameters.get(key) for key in ("WIDTH", "DEPTH", "FILE")), (width, depth, file))
+        report.equal(f"bits of {where}", got.memory_bits(), width * depth)
+        lines = (rtl / file).read_text().split() if (rtl / file).is_file() else []
+        report.equal(f"words of {file}", len(lines), depth)
+        report.equal(f"words of {file} too wide for {width} bits", sum(int(line, 16) >> width > 0 for line in lines), 0)
+    if "u_array" in inside:
+        _compare_array(report, inside["u_array"].of, chunk, f"{module.name}.u_array")
+
+
+def _compare_array(report: StructureReport, array: Module, chunk: ChunkPlan, where: str) -> None:
+    spec = chunk.chunk
+    conv = spec.kind == "conv"
+    wanted = {
+        "OUT_LANES": spec.out_lanes, "LEVELS": clog2(spec.in_lanes) if conv else 0, "TREE_STAGES": chunk.tree_stages,
+        "SHARED": int(conv), "DRAIN_LANES": spec.drain_lanes, "WEIGHT_BITS": chunk.weight_bits,
+        "INPUT_BITS": chunk.input_bits, "ACC_BITS": chunk.acc_bits, "USE_DSP": int(spec.multiplier == "dsp"),
+    }
+    report.equal(f"parameters of {where}", array.parameters, wanted)
+    for port, width in (("weights", spec.multipliers * chunk.weight_bits), ("inputs", spec.in_lanes * chunk.input_bits),
+                        ("drain", spec.drain_lanes * chunk.acc_bits)):
+        report.equal(f"width of {where}.{port}", array.ports[port].width if port in array.ports else None, width)
+    for kind in ("dsp", "lut"):
+        count = spec.multipliers if spec.multiplier == kind else 0
+        report.equal(f"instances of multiply_{kind} in {where}", array.count(f"multiply_{kind}"), count)
+
+
+def _by_name(report: StructureReport, module: Module) -> dict[str, Instance]:
+    names = [instance.name for instance in module.instances]
+    for name in sorted({name for name in names if names.count(name) > 1}):
+        report.problems.append(f"{module.name} has {names.count(name)} instances called {name}")
+    return {instance.name: instance for instance in module.instances}
+
+
+def _count(module: Module) -> int:
+    return sum(1 + _count(instance.of) for instance in module.instances)
