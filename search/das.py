@@ -284,12 +284,25 @@ def search(
                 closest = (excess[name], name, getattr(design.resources, name))
     if best is None:
         assert closest is not None
-        _, name, need = closest
-        raise CapacityError(
-            f"the network needs at least {math.ceil(need)} {name} on {engine.limits.board.name}, and the limit is "
-            f"{engine.limits.resources[name]:g}; raise the limit, take a larger board or a smaller network"
-        )
+        raise too_large(closest[1], closest[2], engine.limits)
     return Found(design=best, curve=curve)
+
+
+def too_large(name: str, need: float, limits: Limits) -> CapacityError:
+    """The error that says by how much a network misses a limit."""
+    return CapacityError(
+        f"the network needs at least {math.ceil(need)} {name} on {limits.board.name}, and the limit is "
+        f"{limits.resources[name]:g}; raise the limit, take a larger board or a smaller network"
+    )
+
+
+def check_possible(network: Network, engine: AcceleratorSearch, tables: NetworkTables) -> None:
+    """Raise CapacityError where even the smallest accelerator of the space exceeds a limit."""
+    design = exact(network, cand.accelerator(tables, engine.space, smallest(engine)), engine.limits, sized=False)
+    excess = engine.limits.excess(design.resources)
+    if excess:
+        name = max(excess, key=lambda n: excess[n])
+        raise too_large(name, getattr(design.resources, name), engine.limits)
 
 
 def ranked(engine: AcceleratorSearch, tables: NetworkTables, samples: int, count: int) -> Candidates:

@@ -6,6 +6,7 @@ float and with quantization; integers; final accelerator, checked against the li
 
 from __future__ import annotations
 
+import hashlib
 import statistics
 import time
 from collections.abc import Iterator, Mapping
@@ -104,7 +105,8 @@ def search(
     space = spaces.load("digits" if dataset == "digits" else "images")
     limits = Limits.of(board, {**space.constraints, **(constraints or {})}, space.hardware)
     settings = {
-        "dataset": dataset,
+        "dataset": data.name,
+        "data_digest": hashlib.sha256(data.fit.images.tobytes() + data.test.images.tobytes()).hexdigest(),
         "shape": list(data.shape),
         "classes": list(data.classes),
         "board": board.name,
@@ -147,6 +149,7 @@ class _Run:
 
     def all(self, out: Path, clock_mhz: float, settings: Mapping[str, Any]) -> Bundle:
         """Every phase, then the bundle."""
+        self.check_possible()
         choices, joint = self.joint()
         outline = spaces.network(self.space, choices, self.data.shape, self.data.classes)
         with self.monitor.phase("accelerator", "accelerator of the derived network"):
@@ -194,6 +197,22 @@ class _Run:
         )
         return bundle
 
+    def check_possible(self) -> None:
+        """A board that cannot hold even the smallest network of the space is refused before anything is trained."""
+        operators = [o.name for o in self.space.operators]
+        least = spaces.SKIP if spaces.SKIP in operators else operators[0]
+        choices = [Choice(operator=least, bits=min(self.space.bits))] * len(self.space.blocks)
+        network = spaces.network(self.space, choices, self.data.shape, self.data.classes)
+        tables, engine = self.engine(network)
+        das.check_possible(network, engine, tables)
+
+    def engine(self, network: Network) -> tuple[cand.NetworkTables, AcceleratorSearch]:
+        """Cost tables of a network, and a fresh search for its accelerator."""
+        tables = cand.tabulate(network, self.space.hardware, self.space.slots, spaces.slot_of)
+        return tables, AcceleratorSearch(
+            space=self.space.hardware, slots=self.space.slots, limits=self.limits, seed=self.seed
+        )
+
     def joint(self) -> tuple[list[Choice], dict[str, Any]]:
         """Joint search; the derived operators and bitwidths, and its curves."""
         with self.monitor.phase("joint", "joint search") as tick:
@@ -219,10 +238,7 @@ class _Run:
         self, network: Network, weights: golden.Weights | None = None
     ) -> tuple[das.Found, AcceleratorSearch, cand.NetworkTables]:
         """The best accelerator within the limits."""
-        tables = cand.tabulate(network, self.space.hardware, self.space.slots, spaces.slot_of)
-        engine = AcceleratorSearch(
-            space=self.space.hardware, slots=self.space.slots, limits=self.limits, seed=self.seed
-        )
+        tables, engine = self.engine(network)
         found = das.search(
             network, engine, tables, steps=self.plan.das_steps, samples=self.plan.das_samples, weights=weights
         )

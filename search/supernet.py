@@ -280,6 +280,7 @@ def search(
     net = Supernet(space, data.shape, data.classes)
     engine = AcceleratorSearch(space=space.hardware, slots=space.slots, limits=limits, seed=seed)
     cost = HardwareCost(net, engine)
+    engine.calibrate(net.uniform[0], cost.tables[0])
     annealing = sampling.Annealing()
     steps = max(1, len(data.train) // BATCH)
     epochs = warm_epochs + search_epochs

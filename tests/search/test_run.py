@@ -120,7 +120,7 @@ def test_same_seed_same_bytes_from_scratch(bundle, folder, tmp_path):
 
 
 def test_impossible_limits_are_named_before_training(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(run._Run, "train", lambda *a, **k: pytest.fail("trained a network that cannot fit"))
+    monkeypatch.setattr(supernet, "search", lambda *a, **k: pytest.fail("searched where nothing can fit"))
     with pytest.raises(CapacityError, match=r"lut on ulx3s-85f, and the limit is 500"):
         start(folder, tmp_path, constraints={"lut": 500})
 
