@@ -33,7 +33,7 @@ class UartReceiver(wiring.Component):
         m = Module()
         first, level = Signal(init=1), Signal(init=1)  # the line has no relation to the clock: two registers
         timer = Signal(range(self._divisor))
-        bit = Signal(range(9))
+        bit = Signal(range(9), name="bit_index")
         shift = Signal(8)
         m.d.sync += [first.eq(self.pin), level.eq(first), self.bytes.valid.eq(0), timer.eq(timer - 1)]
         m.d.comb += self.bytes.payload.eq(shift)

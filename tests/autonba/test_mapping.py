@@ -1,0 +1,136 @@
+"""Mapping of layers on chunks: loop nests, row patterns, buffers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from autonba.accelerator import Accelerator, Buffer, Chunk
+from autonba.cost.latency import layer_cycles
+from autonba.cost.schedule import simulate, size_buffers
+from autonba.errors import DeadlockError, SpecError
+from autonba.mapping import RowPattern, plan, required_buffers
+from autonba.network import Layer, Network, Tensor
+
+
+def conv_chunk(name: str = "c", out_lanes: int = 4, in_lanes: int = 4, drain_lanes: int = 1) -> Chunk:
+    return Chunk(name=name, kind="conv", out_lanes=out_lanes, in_lanes=in_lanes, drain_lanes=drain_lanes, multiplier="lut")
+
+
+def depthwise_chunk(name: str = "d", lanes: int = 4) -> Chunk:
+    return Chunk(name=name, kind="depthwise", out_lanes=lanes, in_lanes=lanes, drain_lanes=1, multiplier="lut")
+
+
+def shuffled_block(channels: int = 16) -> Network:
+    """1x1 in two groups, shuffle, depthwise 3x3, 1x1 in two groups, residual, pool, classifier."""
+    def conv(name: str, source: str, out: int, **more: object) -> Layer:
+        return Layer(name=name, op="conv", input=source, out_channels=out, shift=8, **more)  # type: ignore[arg-type]
+
+    layers = (
+        conv("stem", "input", channels, kernel=(3, 3), padding=(1, 1)),
+        conv("expand", "stem", channels, groups=2),
+        Layer(name="mix", op="shuffle", input="expand", out_channels=channels, groups=2),
+        conv("depthwise", "mix", channels, kernel=(3, 3), padding=(1, 1), groups=channels),
+        conv("project", "depthwise", channels, groups=2, residual="stem", residual_multiplier=200, signed=True),
+        Layer(name="pool", op="global_pool", input="project", out_channels=channels, shift=8),
+        Layer(name="classify", op="conv", input="pool", out_channels=3, raw=True, bits=32, signed=True),
+    )
+    return Network(input=Tensor(name="input", channels=1, height=6, width=5, bits=8, signed=False), layers=layers,
+                   classes=("a", "b", "c"))
+
+
+def on(network: Network, *chunks: Chunk) -> Accelerator:
+    """Depthwise layers on the depthwise chunk, if there is one, all else on the first."""
+    special = next((c.name for c in chunks if c.kind == "depthwise"), chunks[0].name)
+    return Accelerator(chunks=chunks, allocation={
+        layer.name: special if layer.is_depthwise else chunks[0].name for layer in network.layers if layer.op != "shuffle"})
+
+
+def test_groups_cost_no_cycles_even_when_shuffled() -> None:
+    network = shuffled_block()
+    mapped = plan(network, size_buffers(network, on(network, conv_chunk(drain_lanes=4), depthwise_chunk())))
+    dense = 4 * 5 * 4  # blocks x columns x words
+    assert mapped.layers["expand"].task_cycles == dense // 2
+    assert mapped.layers["project"].task_cycles == dense // 2
+    assert mapped.layers["project"].nest.runs == 2  # each half of the shuffled channels comes in two pieces
+    assert mapped.layers["depthwise"].output_order == mapped.layers["depthwise"].input_order != tuple(range(16))
+
+
+def test_a_group_across_words_reads_more_but_stays_legal() -> None:
+    network = shuffled_block(channels=12)  # groups of 6 on lanes of 4
+    mapped = plan(network, size_buffers(network, on(network, conv_chunk(), depthwise_chunk())))
+    assert mapped.layers["expand"].nest.words == 3
+
+
+def test_depthwise_on_a_conv_chunk_reads_its_own_words_only() -> None:
+    network = shuffled_block()
+    mapped = plan(network, size_buffers(network, on(network, conv_chunk(out_lanes=8, in_lanes=2))))
+    assert mapped.layers["depthwise"].nest.words == 4
+    assert mapped.layers["depthwise"].nest.blocks_per_group == 1
+
+
+def test_layer_cycles_is_what_the_plan_says() -> None:
+    network = shuffled_block()
+    accelerator = size_buffers(network, on(network, conv_chunk(), depthwise_chunk()))
+    for lp in plan(network, accelerator).layers.values():
+        assert layer_cycles(lp.layer, lp.source, lp.out, lp.chunk) == lp.busy
+
+
+@pytest.mark.parametrize(("rows", "kernel", "stride", "padding"), [(8, 3, 1, 1), (8, 5, 2, 2), (7, 1, 2, 0), (5, 5, 1, 0), (2, 5, 1, 2)])
+def test_row_pattern_against_counting(rows: int, kernel: int, stride: int, padding: int) -> None:
+    out = (rows + 2 * padding - kernel) // stride + 1
+    pattern = RowPattern(rows=rows, out_rows=out, kernel=kernel, stride=stride, padding=padding)
+    gone = 0
+    for y in range(out):
+        read = [r for r in range(y * stride - padding, y * stride - padding + kernel) if 0 <= r < rows]
+        assert min(read) >= gone, "a row was given back before its last use"
+        assert gone + pattern.need(y) > max(read), "a row is read before it is asked for"
+        gone += pattern.release(y)
+    assert gone == rows
+
+
+@pytest.mark.parametrize(("change", "words"), [
+    ({"allocation": {"stem": "d"}}, "conv chunk unless the layer is depthwise"),
+    ({"allocation": {"stem": "nowhere"}}, "must be one of"),
+    ({"allocation": {"mix": "c"}}, "must name conv and global_pool layers"),
+])
+def test_illegal_allocations_are_refused(change: dict[str, dict[str, str]], words: str) -> None:
+    network = shuffled_block()
+    good = on(network, conv_chunk(), depthwise_chunk())
+    with pytest.raises(SpecError, match=words):
+        required_buffers(network, replace(good, allocation={**good.allocation, **change["allocation"]}))
+
+
+def test_buffers_below_the_window_are_refused_with_the_tensor_named() -> None:
+    network = shuffled_block()
+    good = size_buffers(network, on(network, conv_chunk(), depthwise_chunk()))
+    small = tuple(replace(b, rows=2) if b.tensor == "expand" else b for b in good.buffers)
+    with pytest.raises(SpecError, match="'expand'.*at least 3 rows, not 2"):
+        plan(network, replace(good, buffers=small))
+
+
+def test_a_residual_that_would_halt_is_named() -> None:
+    network = shuffled_block()
+    good = size_buffers(network, on(network, conv_chunk(), depthwise_chunk()))
+    small = tuple(replace(b, rows=1) if (b.tensor, b.port) == ("stem", "residual") else b for b in good.buffers)
+    with pytest.raises(DeadlockError, match="'stem'"):
+        simulate(plan(network, replace(good, buffers=small)), 2)
+
+
+def test_sized_buffers_keep_the_pace_of_ample_ones() -> None:
+    network = shuffled_block()
+    sized = size_buffers(network, on(network, conv_chunk(), depthwise_chunk()))
+    ample = replace(sized, buffers=tuple(Buffer(tensor=b.tensor, reader=b.reader, port=b.port, rows=40) for b in sized.buffers))
+    images = 30
+    assert simulate(plan(network, sized), images).finish[-1] <= 1.03 * simulate(plan(network, ample), images).finish[-1]
+    assert sum(b.rows for b in sized.buffers) < 60
+
+
+def test_no_image_is_faster_than_the_busiest_chunk() -> None:
+    network = shuffled_block()
+    mapped = plan(network, size_buffers(network, on(network, conv_chunk(), depthwise_chunk())))
+    finish = np.array(simulate(mapped, 40).finish)
+    assert (finish[-1] - finish[0]) / 39 >= 0.97 * mapped.bottleneck
+    assert finish[-1] >= 40 * mapped.bottleneck

@@ -1,0 +1,53 @@
+"""ROM contents against the layers they were made of, read back the way the hardware reads them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from autonba.mapping import LayerPlan, plan
+from autonba.memory_image import hex_lines, pack, weight_lanes
+from autonba.sim.random_designs import random_bundle
+
+
+def reconstruct(lp: LayerPlan, lanes: np.ndarray) -> np.ndarray:
+    """Dense (O, I, KH, KW) weights in logical channels from ROM words."""
+    kh, kw = lp.kernel
+    dense = np.zeros((lp.out.channels, lp.source.channels, kh, kw), dtype=np.int64)
+    words = iter(lanes)
+    for block in range(lp.nest.blocks):
+        for ky in range(kh):
+            for kx in range(kw):
+                for word in lp.nest.of_block(block):
+                    value = next(words)
+                    for o in range(lp.chunk.out_lanes):
+                        for i in range(lp.chunk.in_lanes):
+                            out, source = block * lp.chunk.out_lanes + o, word * lp.chunk.in_lanes + i
+                            if lp.chunk.kind == "depthwise" and o != i:
+                                continue
+                            if out < lp.out.channels and source < lp.source.channels:
+                                weight = value[o, 0 if lp.chunk.kind == "depthwise" else i]
+                                dense[lp.output_order[out], lp.input_order[source], ky, kx] += weight
+    return dense
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3, 4])
+def test_words_hold_every_weight_once(seed: int, tmp_path: Path) -> None:
+    bundle = random_bundle(tmp_path, seed, 1)
+    for lp in plan(bundle.design.network, bundle.design.accelerator).layers.values():
+        dense = reconstruct(lp, weight_lanes(lp, bundle.weights[lp.layer.name]))
+        groups = lp.source.channels if lp.layer.op == "global_pool" else lp.layer.groups
+        ins, outs = lp.source.channels // groups, lp.out.channels // groups
+        wanted = np.zeros_like(dense)
+        for g in range(groups):
+            part = bundle.weights[lp.layer.name].weight
+            rows = slice(g * outs, (g + 1) * outs)
+            wanted[rows, g * ins : (g + 1) * ins] = 1 if part is None else part[rows]
+        np.testing.assert_array_equal(dense, wanted, err_msg=lp.layer.name)
+
+
+def test_words_are_twos_complement_lowest_first() -> None:
+    assert pack([-1, 1, -2], 4) == 0xE1F
+    assert hex_lines([0x1F, 0xE1F], 12) == "01f\ne1f\n"
