@@ -78,7 +78,8 @@ def test_layer_cycles_is_what_the_plan_says() -> None:
         assert layer_cycles(lp.layer, lp.source, lp.out, lp.chunk) == lp.busy
 
 
-@pytest.mark.parametrize(("rows", "kernel", "stride", "padding"), [(8, 3, 1, 1), (8, 5, 2, 2), (7, 1, 2, 0), (5, 5, 1, 0), (2, 5, 1, 2)])
+@pytest.mark.parametrize(("rows", "kernel", "stride", "padding"), [(8, 3, 1, 1), (8, 5, 2, 2), (7, 1, 2, 0), (5, 5, 1, 0),
+                                                                 (2, 5, 1, 2)])
 def test_row_pattern_against_counting(rows: int, kernel: int, stride: int, padding: int) -> None:
     out = (rows + 2 * padding - kernel) // stride + 1
     pattern = RowPattern(rows=rows, out_rows=out, kernel=kernel, stride=stride, padding=padding)
@@ -107,7 +108,7 @@ def test_buffers_below_the_window_are_refused_with_the_tensor_named() -> None:
     network = shuffled_block()
     good = size_buffers(network, on(network, conv_chunk(), depthwise_chunk()))
     small = tuple(replace(b, rows=2) if b.tensor == "expand" else b for b in good.buffers)
-    with pytest.raises(SpecError, match="'expand'.*at least 3 rows, not 2"):
+    with pytest.raises(SpecError, match=r"'expand'.*at least 3 rows, not 2"):
         plan(network, replace(good, buffers=small))
 
 
