@@ -18,10 +18,10 @@ def lint(bundle: Bundle, top: str = "accelerator") -> list[str]:
 
 def lint_folder(rtl: Path, log: Path, top: str) -> list[str]:
     """The same on a folder that holds rtl.f."""
-    tools = find_toolchain("verilator")
+    tools, rtl = find_toolchain("verilator"), rtl.resolve()
     with resources.as_file(resources.files("autonba.sim").joinpath("lint.vlt")) as waivers:
         command = ["verilator", "--lint-only", "-Wall", "--top-module", top, str(waivers),
-                   *(rtl / "rtl.f").read_text().split()]
+                   *(str(rtl / name) for name in (rtl / "rtl.f").read_text().split())]
         done = subprocess.run(command, cwd=rtl, env={**os.environ, **tools.environment}, capture_output=True, text=True,
                               check=False)
     log.parent.mkdir(parents=True, exist_ok=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from autonba.accelerator import Accelerator, Buffer, Chunk
+from autonba.accelerator import Accelerator, Buffer, Chunk, Kind
 from autonba.arithmetic import LOGIT_BITS, MULTIPLIER_BITS, RESIDUAL_MULTIPLIER_BITS, IntArray, Requantization, value_range
 from autonba.bundle import Bundle, Design, Target, write_bundle
 from autonba.cost.schedule import simulate, size_buffers
@@ -137,14 +137,24 @@ def random_weights(network: Network, rng: np.random.Generator, images: IntArray)
 def random_accelerator(rng: random.Random, network: Network) -> Accelerator:
     """Any legal accelerator: from one chunk to one a layer, every kind and lane count up to 16, small or ample buffers."""
     layers = [layer for layer in network.layers if layer.op != "shuffle"]
+    count = rng.choice((1, 2, 3, 4, 5, len(layers))) if rng.random() < 0.8 else rng.randint(1, len(layers))
     while True:
-        count = rng.choice((1, 2, 3, 4, 5, len(layers))) if rng.random() < 0.8 else rng.randint(1, len(layers))
-        chunks = [_random_chunk(rng, f"{rng.choice('abcdefgh')}{i}") for i in range(count)]
-        if count == len(layers):  # one chunk a layer
-            chosen = dict(zip((layer.name for layer in layers), chunks, strict=True))
-        else:
-            chosen = {layer.name: rng.choice(chunks) for layer in layers}
-        allocation = {name: chunk.name for name, chunk in chosen.items()}
+        chunks = [_random_chunk(rng, f"{rng.choice('abcdefgh')}{i}", "conv" if i == 0 or rng.random() < 0.6 else "depthwise")
+                  for i in range(count)]
+        free = chunks.copy()  # with one chunk a layer, none is taken twice
+        chosen: dict[str, Chunk] = {}
+        for layer in rng.sample(layers, len(layers)):
+            able = [chunk for chunk in free if layer.is_depthwise or chunk.kind == "conv"]
+            if not able:
+                break
+            # A depthwise layer lies on a depthwise chunk more often than not, and at times on a conv chunk.
+            fitting = [chunk for chunk in able if layer.is_depthwise == (chunk.kind == "depthwise")]
+            chosen[layer.name] = rng.choice(fitting if fitting and rng.random() < 0.7 else able)
+            if count == len(layers):
+                free.remove(chosen[layer.name])
+        if len(chosen) < len(layers):
+            continue
+        allocation = {layer.name: chosen[layer.name].name for layer in layers}
         used = tuple(chunk for chunk in chunks if chunk.name in allocation.values())
         bare = Accelerator(chunks=used, allocation=allocation)
         try:
@@ -153,12 +163,10 @@ def random_accelerator(rng: random.Random, network: Network) -> Accelerator:
             continue
 
 
-def _random_chunk(rng: random.Random, name: str) -> Chunk:
+def _random_chunk(rng: random.Random, name: str, kind: Kind) -> Chunk:
     out_lanes = 1 << rng.randint(0, 4)
-    kind = rng.choice(("conv", "conv", "depthwise"))
     return Chunk(
-        name=name, kind="conv" if kind == "conv" else "depthwise", out_lanes=out_lanes,
-        in_lanes=1 << rng.randint(0, 4) if kind == "conv" else out_lanes,
+        name=name, kind=kind, out_lanes=out_lanes, in_lanes=1 << rng.randint(0, 4) if kind == "conv" else out_lanes,
         drain_lanes=1 << rng.randint(0, out_lanes.bit_length() - 1),
         multiplier="lut" if rng.random() < 0.5 else "dsp")
 
