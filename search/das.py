@@ -223,12 +223,12 @@ def exact(
     """Buffers, schedule and resources of an accelerator for an integer network."""
     whole = size_buffers(network, accelerator) if sized else cand.least_plan(network, accelerator).accelerator
     mapped = plan(network, whole, weights)
-    schedule = simulate(mapped, 10) if sized else None
+    schedule = simulate(mapped, 10) if sized else None  # ten images cannot show less than the bound in the long run
     return Design(
         accelerator=whole,
         bound=mapped.bottleneck,
         resources=estimate(mapped, limits.board.family, weights),
-        cycles=schedule.per_image if schedule else float(mapped.bottleneck),
+        cycles=max(schedule.per_image if schedule else 0.0, float(mapped.bottleneck)),
         first_image=schedule.first_image if schedule else 0,
     )
 
