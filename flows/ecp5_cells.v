@@ -4,7 +4,11 @@
 
 module LUT4 (input wire A, input wire B, input wire C, input wire D, output wire Z);
     parameter [15:0] INIT = 16'h0000;
-    assign Z = INIT[{D, C, B, A}];
+    // By halves, so that an unknown input that makes no difference leaves the output known.
+    wire [7:0] half = D ? INIT[15:8] : INIT[7:0];
+    wire [3:0] quarter = C ? half[7:4] : half[3:0];
+    wire [1:0] pair = B ? quarter[3:2] : quarter[1:0];
+    assign Z = A ? pair[1] : pair[0];
 endmodule
 
 module PFUMX (input wire ALUT, input wire BLUT, input wire C0, output wire Z);
@@ -35,10 +39,13 @@ module CCU2C (
     parameter [15:0] INIT1 = 16'h0000;
     parameter INJECT1_0 = "YES";
     parameter INJECT1_1 = "YES";
-    wire lut0 = INIT0[{D0, C0, B0, A0}];
-    wire lut1 = INIT1[{D1, C1, B1, A1}];
-    wire generate0 = INJECT1_0 == "YES" ? 1'b0 : INIT0[{2'b00, B0, A0}];
-    wire generate1 = INJECT1_1 == "YES" ? 1'b0 : INIT1[{2'b00, B1, A1}];
+    wire lut0, lut1, low0, low1;
+    LUT4 #(.INIT(INIT0)) u_lut0 (.A(A0), .B(B0), .C(C0), .D(D0), .Z(lut0));
+    LUT4 #(.INIT(INIT1)) u_lut1 (.A(A1), .B(B1), .C(C1), .D(D1), .Z(lut1));
+    LUT4 #(.INIT(INIT0)) u_low0 (.A(A0), .B(B0), .C(1'b0), .D(1'b0), .Z(low0));
+    LUT4 #(.INIT(INIT1)) u_low1 (.A(A1), .B(B1), .C(1'b0), .D(1'b0), .Z(low1));
+    wire generate0 = INJECT1_0 == "YES" ? 1'b0 : low0;
+    wire generate1 = INJECT1_1 == "YES" ? 1'b0 : low1;
     wire carry0 = lut0 ? CIN : generate0;
     assign S0 = lut0 ^ (INJECT1_0 == "YES" ? 1'b0 : CIN);
     assign S1 = lut1 ^ (INJECT1_1 == "YES" ? 1'b0 : carry0);

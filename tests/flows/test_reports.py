@@ -111,9 +111,9 @@ def test_failing_tool_shows_its_first_error_and_the_log(placeholder: Bundle, tmp
                                                         monkeypatch: pytest.MonkeyPatch) -> None:
     no_tools(monkeypatch, tmp_path)
     for name in ("yosys", "nextpnr-ecp5", "ecppack"):
-        (tmp_path / name).write_text("#!/bin/sh\necho 'reading'\necho 'a.v:3: ERROR: syntax error'\necho 'ERROR: second'\nexit 1\n")
+        (tmp_path / name).write_text("#!/bin/sh\necho reading\necho 'a.v:3: ERROR: syntax error'\necho 'ERROR: 2'\nexit 1\n")
         (tmp_path / name).chmod(0o755)
-    with pytest.raises(ToolError, match=r"step 'synthesis_accelerator': a\.v:3: ERROR: syntax error; .*synthesis_accelerator\.log"):
+    with pytest.raises(ToolError, match=r"'synthesis_accelerator': a\.v:3: ERROR: syntax error; .*synthesis_accelerator\.log"):
         execute(placeholder, "ecp5", lambda line: None)
 
 
