@@ -1,5 +1,6 @@
 // Memory with one write and one read port, in LUTs.
-// Latency: data one cycle after the address. Contents start as zeros. Write and read of one address: the old word.
+// Latency: data one cycle after the address. Contents start as zeros. Nobody reads a word in the
+// cycle of its write (row tokens see to it), which `no_rw_check` tells synthesis.
 module ram_distributed #(
     parameter WIDTH = 8,
     parameter DEPTH = 16,
@@ -12,7 +13,7 @@ module ram_distributed #(
     input  wire [ADDRESS_BITS-1:0] read_address,
     output reg  [WIDTH-1:0]        read_data
 );
-    (* ram_style = "distributed" *)
+    (* ram_style = "distributed" *) (* no_rw_check *)
     reg [WIDTH-1:0] words [0:DEPTH-1];
 
     integer i;
