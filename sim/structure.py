@@ -112,12 +112,12 @@ def _compare_memory(report: StructureReport, instance: Instance, memory: MemoryP
 
 def _memory_ports(memory: MemoryPlan, prefix: str) -> dict[str, Port]:
     """Ports of a memory as its users drive them."""
-    words = memory.depth * memory.lanes
+    word = max(clog2(memory.depth), 1)  # a memory of one word has an address all the same
     return {
         f"{prefix}write_enable": Port("output", 1),
-        f"{prefix}write_address": Port("output", max(clog2(words // memory.write_lanes), 1)),
+        f"{prefix}write_address": Port("output", word + clog2(memory.lanes // memory.write_lanes)),
         f"{prefix}write_data": Port("output", memory.write_lanes * memory.lane_bits),
-        f"{prefix}read_address": Port("output", max(clog2(words // memory.read_lanes), 1)),
+        f"{prefix}read_address": Port("output", word + clog2(memory.lanes // memory.read_lanes)),
         f"{prefix}read_data": Port("input", memory.read_lanes * memory.lane_bits),
     }
 
