@@ -1,0 +1,78 @@
+# make demo | test | sim | fuzz | flow | test-all | lint        (README.md says what each does)
+
+PYTHON   ?= python3
+VENV     ?= .venv
+PIP_ARGS ?=
+BUNDLE   ?= build
+BOARD    ?= ulx3s-85f
+SIM      ?= verilator
+IMAGES   ?= 100
+TARGET   ?= ecp5
+EFFORT   ?= full
+N        ?= 30
+SEED     ?= 1
+WORKERS  ?= 2
+
+BIN     := $(abspath $(VENV))/bin
+STAMP   := $(VENV)/.stamp
+AUTONBA := $(BIN)/autonba
+
+.DEFAULT_GOAL := help
+.PHONY: help venv demo sim fuzz flow test test-all lint clean
+
+help:
+	@echo 'make demo       search, generate, simulate and report on built-in images, into $(BUNDLE)/'
+	@echo 'make test       tests of every part (a few minutes)'
+	@echo 'make sim        cocotb regression of a bundle            BUNDLE=build SIM=verilator|icarus'
+	@echo 'make fuzz       random accelerators on other networks    N=30 SEED=1'
+	@echo 'make flow       synthesis, place and route, bitstream    BUNDLE=build TARGET=ecp5|vivado'
+	@echo 'make test-all   every test, also those that take long'
+	@echo 'make lint       ruff, mypy, import-linter'
+	@echo 'make clean      remove $(BUNDLE)/ and caches, keep $(VENV)/'
+	@echo 'Variables: PYTHON=python3.12  VENV=.venv  PIP_ARGS="--index-url ..."'
+
+venv: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "PYTHON must be Python 3.11 or newer, not $$($(PYTHON) --version 2>&1); set PYTHON=" >&2; exit 2; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: $(STAMP)
+	@set -e; times=; total=0; \
+	step() { \
+	  name=$$1; shift; echo; echo "== $$name: $$(echo "$$*" | sed 's|$(BIN)/||')"; begin=$$(date +%s); "$$@"; \
+	  took=$$(( $$(date +%s) - begin )); total=$$(( total + took )); \
+	  times="$$times$$(printf '  %-10s %4d s' "$$name" $$took)|"; \
+	}; \
+	step search   $(AUTONBA) search --dataset digits --board $(BOARD) --effort $(EFFORT) -o $(BUNDLE); \
+	step gen-rtl  $(AUTONBA) gen-rtl $(BUNDLE); \
+	step sim      $(AUTONBA) sim $(BUNDLE) --simulator $(SIM) --images $(IMAGES); \
+	step report   $(AUTONBA) report $(BUNDLE); \
+	echo; echo 'Time of the demo:'; echo "$$times" | tr '|' '\n' | sed '/^$$/d'; printf '  %-10s %4d s\n' all $$total; \
+	echo 'Next: make flow (bitstream), then autonba report $(BUNDLE)'
+
+sim: $(STAMP)
+	$(AUTONBA) sim $(BUNDLE) --simulator $(SIM) --images $(IMAGES) --regression
+
+fuzz: $(STAMP)
+	$(AUTONBA) fuzz --count $(N) --seed $(SEED)
+
+flow: $(STAMP)
+	$(AUTONBA) flow $(BUNDLE) --target $(TARGET)
+
+test: $(STAMP)
+	$(BIN)/python -m pytest -n $(WORKERS) -m "not slow"
+
+test-all: $(STAMP)
+	$(BIN)/python -m pytest -n $(WORKERS)
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+clean:
+	rm -rf $(BUNDLE) .mypy_cache .ruff_cache .pytest_cache
