@@ -26,14 +26,22 @@ _RESUME = {"search": "add --resume to go on where it stopped"}
 
 
 class _Failure(click.ClickException):
-    """One sentence on stderr and an exit code."""
-
-    def __init__(self, message: str, exit_code: int) -> None:
-        super().__init__(message)
-        self.exit_code = exit_code
+    """One sentence on stderr, exit code 1: what was asked for was done, and its result is bad."""
 
     def show(self, file: Any = None) -> None:
         click.echo(f"autonba: {self.message}", err=True)
+
+
+class _Mistake(_Failure):
+    """Exit code 2: what was asked for could not be done."""
+
+    exit_code = 2
+
+
+class _Interrupted(_Failure):
+    """Exit code 130: Ctrl-C."""
+
+    exit_code = 130
 
 
 class _Commands(click.Group):
@@ -49,7 +57,7 @@ class _Commands(click.Group):
         except KeyboardInterrupt:
             command = ctx.invoked_subcommand or ""
             how = _RESUME.get(command, "run it again; it starts this stage anew and keeps the others' results")
-            raise _Failure(f"{command} was interrupted; {how}", 130) from None
+            raise _Interrupted(f"{command} was interrupted; {how}") from None
 
 
 def _fail(error: Exception) -> NoReturn:
@@ -62,8 +70,7 @@ def _fail(error: Exception) -> NoReturn:
         if error.filename is None or error.strerror is None:
             raise error
         error = ToolError(f"{error.filename}: {error.strerror}")
-    raise _Failure(" ".join(str(error).split()), 2) from None
-
+    raise _Mistake(" ".join(str(error).split())) from None
 
 
 bundle_argument = click.argument("bundle", type=click.Path(path_type=Path))
@@ -223,7 +230,7 @@ def run_board(bundle: Path, port: str, images: int) -> None:
              f"(label {network.classes[int(golden['labels'][index])]}), {verdict}")
     wrong = int((logits != wanted).any(axis=1).sum())
     if wrong:
-        raise _Failure(f"{wrong} of {len(sent)} results differ from the golden model; is this bundle's bitstream loaded?", 1)
+        raise _Failure(f"{wrong} of {len(sent)} results differ from the golden model; is this bundle's bitstream loaded?")
 
 
 @cli.command(epilog="\b\nExample:\n  autonba boards")
@@ -247,7 +254,7 @@ def doctor() -> None:
         _say(finding.line())
     needed = [finding.name for finding in findings if finding.needed and not finding.found]
     if needed:
-        raise _Failure(f"{', '.join(needed)} must be installed; the lines above say how", 1)
+        raise _Failure(f"{', '.join(needed)} must be installed; the lines above say how")
     _say("everything that `make demo` and `make test` need is here")
 
 

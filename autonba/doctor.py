@@ -62,8 +62,8 @@ def examine() -> list[Finding]:
     findings = [Finding(name="Python", found=python if sys.version_info >= (3, 11) else None, use="everything",
                         remedy="install Python 3.11 or newer")]
     compiler = next((c for c in ("g++", "clang++", "c++") if shutil.which(c)), None)
-    findings.append(Finding(name="C++ compiler", found=compiler and _version(compiler, "--version"), use="Verilator's simulations",
-                            remedy="install your system's g++ package"))
+    findings.append(Finding(name="C++ compiler", found=compiler and _version(compiler, "--version"),
+                            use="Verilator's simulations", remedy="install your system's g++ package"))
     for command, use, remedy, needed in _TOOLS:
         path = shutil.which(command)
         flag = {"iverilog": "-V", "perl": "-v", "openFPGALoader": "-V", "vivado": "-version"}.get(command, "--version")
