@@ -159,7 +159,7 @@ def fuzz(count: int, seed: int) -> None:
     from autonba.sim import run
 
     if not run.fuzz(count, seed):
-        raise _Failure("a random accelerator failed; the lines above name its seed", 1)
+        raise _Failure("a random accelerator failed; the lines above name its seed")
 
 
 @cli.command(epilog="\b\nExample:\n  autonba flow build --target ecp5\n  autonba flow build --target vivado")
