@@ -57,7 +57,8 @@ def run_case(seed: int, folder: Path, simulator: str | None = None) -> Case:
         bundle = random_bundle(folder, seed, IMAGES)
         summary = describe(bundle)
         generate_rtl(folder)
-        outcome = simulate_network(prepare(bundle, simulator or quicker(bundle)), images=IMAGES, stalls=True, seed=seed, short=(1,))
+        prepared = prepare(bundle, simulator or quicker(bundle))
+        outcome = simulate_network(prepared, images=IMAGES, stalls=True, seed=seed, short=(1,))
         failure = "; ".join(outcome.failures)
         if outcome.found.mismatches and not failure:
             failure = f"{outcome.found.mismatches} mismatches"

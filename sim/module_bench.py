@@ -40,8 +40,10 @@ class Device:
         handle.value = value & ((1 << len(handle)) - 1)
 
     def get(self, port: str) -> int:
-        """Value of an output as an unsigned number."""
-        return int(getattr(self._dut, f"{self.name}_{port}").value)
+        """Value of an output as an unsigned number; fails where it is unknown."""
+        value = getattr(self._dut, f"{self.name}_{port}").value
+        assert value.is_resolvable, f"{self.name}_{port} must be known, not {value}"
+        return int(value)
 
 
 async def _start(dut: Any) -> tuple[list[Device], random.Random]:
@@ -169,7 +171,8 @@ async def mac_array(dut: Any) -> None:
                 word = wanted.popleft()[1]
                 got = device.get("drain")
                 assert got == word, f"{device.name}, cycle {cycle}: drain must be {word:#x}, not {got:#x}"
-        assert not wanted and not done, f"{device.name}: every block must be drained, and {len(wanted)} groups were not"
+        assert not wanted, f"{device.name}: every block must be drained, and {len(wanted)} groups were not"
+        assert not done, f"{device.name}: every block must be announced, and {len(done)} were not"
 
 
 def _reach(bits: int) -> tuple[int, int]:

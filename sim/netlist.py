@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from autonba.bundle import Bundle, write_json
+from autonba.cost.schedule import simulate as predict
 from autonba.errors import BundleError
 from autonba.mapping import plan
 from autonba.sim.check import Comparison, compare_cycles, finish_cycles
-from autonba.sim.run import SCHEMA_VERSION, MismatchError, Prepared, predict, run_network
+from autonba.sim.run import SCHEMA_VERSION, MismatchError, Prepared, run_network
 from autonba.sim.runner import build, find_toolchain
 from autonba.sim.testbench import TESTBENCH_PORTS, testbench
 

@@ -9,7 +9,15 @@ from pathlib import Path
 import numpy as np
 
 from autonba.accelerator import Accelerator, Buffer, Chunk, Kind
-from autonba.arithmetic import LOGIT_BITS, MULTIPLIER_BITS, RESIDUAL_MULTIPLIER_BITS, IntArray, Requantization, value_range
+from autonba.arithmetic import (
+    LOGIT_BITS,
+    MAX_SHIFT,
+    MULTIPLIER_BITS,
+    RESIDUAL_MULTIPLIER_BITS,
+    IntArray,
+    Requantization,
+    value_range,
+)
 from autonba.bundle import Bundle, Design, Target, write_bundle
 from autonba.cost.schedule import simulate, size_buffers
 from autonba.errors import DeadlockError, SpecError
@@ -24,35 +32,28 @@ PROBED_IMAGES = 6  # images that an accelerator's buffers must carry without a h
 class _Layers:
     """Layers of a network in the making, with random number formats."""
 
-    def __init__(self, rng: random.Random, image: Tensor) -> None:
+    def __init__(self, rng: random.Random) -> None:
         self.rng = rng
         self.layers: list[Layer] = []
-        self.bits = {INPUT: image.bits}
 
     def conv(self, source: str, channels: int, kernel: tuple[int, int] = (1, 1), *, stride: tuple[int, int] = (1, 1),
              padding: tuple[int, int] | None = None, groups: int = 1, signed: bool = False,
              residual: str | None = None) -> str:
-        rng = self.rng
-        bits, shift, r = rng.randint(2, 8), rng.randint(8, 20), 0
-        if residual is not None:
-            share = rng.uniform(0.2, 1.0) * 2.0 ** (shift + bits - self.bits[residual])
-            r = min(max(round(share), 1), (1 << RESIDUAL_MULTIPLIER_BITS) - 1)
         return self._add(Layer(
             name=f"conv{len(self.layers)}", op="conv", input=source, residual=residual, out_channels=channels,
             kernel=kernel, stride=stride, padding=padding or (kernel[0] // 2, kernel[1] // 2), groups=groups,
-            weight_bits=rng.randint(2, 8), bits=bits, signed=signed, shift=shift, residual_multiplier=r))
+            weight_bits=self.rng.randint(2, 8), bits=self.rng.randint(2, 8), signed=signed))
 
     def depthwise(self, source: str, channels: int, kernel: int, stride: int = 1) -> str:
         return self.conv(source, channels, (kernel, kernel), stride=(stride, stride), groups=channels)
 
     def shuffle(self, source: str, channels: int, groups: int) -> str:
-        self.bits[f"shuffle{len(self.layers)}"] = self.bits[source]
         return self._add(Layer(name=f"shuffle{len(self.layers)}", op="shuffle", input=source, out_channels=channels,
                                groups=groups))
 
     def pool(self, source: str, channels: int) -> str:
         return self._add(Layer(name="pool", op="global_pool", input=source, out_channels=channels,
-                               bits=self.rng.randint(4, 8), shift=self.rng.randint(8, 16)))
+                               bits=self.rng.randint(4, 8)))
 
     def logits(self, source: str, classes: int, kernel: tuple[int, int] = (1, 1)) -> str:
         return self._add(Layer(name="logits", op="conv", input=source, out_channels=classes, kernel=kernel, raw=True,
@@ -60,14 +61,13 @@ class _Layers:
 
     def _add(self, layer: Layer) -> str:
         self.layers.append(layer)
-        self.bits.setdefault(layer.name, layer.bits)
         return layer.name
 
 
 def mobile_network(rng: random.Random) -> Network:
     """Inverted bottlenecks: k3 and k5, stride 2, residuals, groups with shuffle, signed bottlenecks, colour, not square."""
     image = Tensor(name=INPUT, channels=3, height=rng.randint(6, 10), width=rng.randint(5, 9), bits=8, signed=False)
-    net = _Layers(rng, image)
+    net = _Layers(rng)
     stem = net.conv(INPUT, rng.randint(4, 10), (3, 3), stride=(1, rng.randint(1, 2)))
     width, narrow, classes = 2 * rng.randint(3, 9), 2 * rng.randint(2, 6), rng.randint(2, 11)
     wide = net.depthwise(net.conv(stem, width), width, 5, 2)
@@ -89,7 +89,7 @@ def residual_network(rng: random.Random) -> Network:
     """Residual blocks: odd channel counts, 5x3 and even kernels, 4 groups, two readers of one tensor, a result of a map."""
     image = Tensor(name=INPUT, channels=rng.choice((1, 1, 2)), height=rng.randint(7, 11), width=rng.randint(6, 9),
                    bits=rng.choice((4, 8)), signed=False)
-    net = _Layers(rng, image)
+    net = _Layers(rng)
     odd = 2 * rng.randint(2, 5) + 1
     first = net.conv(INPUT, rng.choice((5, 7)), (5, 3))
     down = net.conv(first, odd, (3, 3), stride=(2, 2))
@@ -104,13 +104,18 @@ def residual_network(rng: random.Random) -> Network:
     return Network(input=image, layers=tuple(net.layers), classes=tuple(f"c{i}" for i in range(classes)))
 
 
-def random_weights(network: Network, rng: np.random.Generator, images: IntArray) -> Weights:
-    """Weights of the full range, with multipliers that spread each layer's results over its bits and a little beyond."""
+def random_weights(network: Network, rng: np.random.Generator, images: IntArray) -> tuple[Network, Weights]:
+    """Weights of the full range, with shifts and multipliers that spread results over their bits and a little beyond.
+
+    Returns the network with its layers' shifts and residual multipliers.
+    """
+    layers: list[Layer] = []
     tensors, values, weights = network.tensors, {INPUT: images.astype(np.int64)}, {}
     for layer in network.layers:
         x = values[layer.input]
         if layer.op == "shuffle":
             values[layer.name] = x[:, shuffle_order(layer.out_channels, layer.groups)]
+            layers.append(layer)
             continue
         own: dict[str, IntArray] = {}
         if layer.op == "conv":
@@ -123,15 +128,22 @@ def random_weights(network: Network, rng: np.random.Generator, images: IntArray)
             own["bias"] = rng.integers(-int(spread) - 1, int(spread) + 2, layer.out_channels)
             acc = accumulate(layer, LayerWeights(**own), x)
         if not layer.raw:
-            wanted = 2.0**layer.shift * (1 << layer.bits) / (2.5 * spread) * rng.uniform(0.5, 1.5, layer.out_channels)
-            own["m"] = np.clip(np.rint(wanted), 1, (1 << MULTIPLIER_BITS) - 1).astype(np.int64)
+            scale = (1 << layer.bits) / (2.5 * spread) * rng.uniform(0.5, 1.5, layer.out_channels)
+            digits = int(rng.integers(3, MULTIPLIER_BITS))  # bits of the largest multiplier
+            layer = replace(layer, shift=int(np.clip(digits - np.ceil(np.log2(scale.max())), 0, MAX_SHIFT)))
+            own["m"] = np.clip(np.rint(scale * 2.0**layer.shift), 1, (1 << MULTIPLIER_BITS) - 1).astype(np.int64)
             residual = None if layer.residual is None else values[layer.residual]
+            if layer.residual is not None:
+                share = rng.uniform(0.2, 1.0) * 2.0 ** (layer.shift + layer.bits - tensors[layer.residual].bits)
+                layer = replace(layer, residual_multiplier=int(np.clip(share, 1, (1 << RESIDUAL_MULTIPLIER_BITS) - 1)))
             acc = Requantization(shift=layer.shift, residual_multiplier=layer.residual_multiplier, bits=layer.bits,
                                  signed=layer.signed).compute(acc, own["m"][None, :, None, None], residual)
         values[layer.name] = acc
         weights[layer.name] = LayerWeights(**own)
+        layers.append(layer)
+    network = replace(network, layers=tuple(layers))
     check_weights(network, weights)
-    return weights
+    return network, weights
 
 
 def random_accelerator(rng: random.Random, network: Network) -> Accelerator:
@@ -202,7 +214,7 @@ def random_bundle(path: Path, seed: int, images: int) -> Bundle:
     rng, noise = random.Random(seed), np.random.default_rng(seed)
     network = (mobile_network if seed % 2 else residual_network)(rng)
     pictures = random_images(network, noise, images)
-    weights = random_weights(network, noise, pictures)
+    network, weights = random_weights(network, noise, pictures)
     tensors = evaluate(network, weights, pictures)
     golden = {"images": pictures, "labels": np.zeros(images, dtype=np.int64)}
     golden |= {name: values for name, values in tensors.items() if name != INPUT}

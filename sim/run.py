@@ -31,7 +31,7 @@ from autonba.sim import check, lint, modules, structure
 from autonba.sim.network_bench import STALLED_RUNS, Settings
 from autonba.sim.runner import SIMULATORS, Toolchain, build, find_toolchain
 from autonba.sim.runner import run as run_bench
-from autonba.sim.testbench import PORTS, TESTBENCH_PORTS, testbench
+from autonba.sim.testbench import TESTBENCH_PORTS, testbench
 
 SCHEMA_VERSION = 1
 SHORT_RUNS = (1, 2, 10)  # images of the runs whose cycles are always compared
@@ -260,8 +260,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command.add_argument("-n", type=int, default=30)
     command.add_argument("--seed", type=int, default=1)
     chosen = vars(parser.parse_args(arguments))
-    action: Callable[..., Any] = {
-        "simulate": simulate, "regression": regression, "netlist": netlist, "fuzz": fuzz}[chosen.pop("command")]
+    actions: dict[str, Callable[..., Any]] = {
+        "simulate": simulate, "regression": regression, "netlist": netlist, "fuzz": fuzz}
+    action = actions[chosen.pop("command")]
     try:
         if action is fuzz:
             return 0 if fuzz(chosen["n"], chosen["seed"]) else 1

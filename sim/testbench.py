@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
+from itertools import pairwise
 from pathlib import Path
 
 import jinja2
@@ -96,4 +97,4 @@ def read_trace(path: Path, columns: int) -> Trace:
     gaps = [-1, *np.flatnonzero(table[0] == ord(" ")).tolist(), length - 1]
     if len(gaps) != columns + 1:
         raise ToolError(f"{path}: a line must have {columns} columns, not {len(gaps) - 1}; run the simulation again")
-    return Trace(path, tuple(_DIGITS[table[:, a + 1 : b]] for a, b in zip(gaps, gaps[1:], strict=False)))
+    return Trace(path, tuple(_DIGITS[table[:, a + 1 : b]] for a, b in pairwise(gaps)))

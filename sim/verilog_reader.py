@@ -9,6 +9,7 @@ import re
 import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,13 @@ Scope = dict[str, int | str]
 
 _SIZED = re.compile(r"(\d+)'s?([bodh])([0-9a-fxz_]+)", re.IGNORECASE)
 _BASES = {"b": 2, "o": 8, "d": 10, "h": 16}
+
+
+@cache
+def _parser() -> Any:
+    """The parser, whose tables take a second to compute; it leaves them in a folder that is thrown away."""
+    with tempfile.TemporaryDirectory() as folder:
+        return VerilogParser(outputdir=folder, debug=False)
 
 
 class _UnknownError(Exception):
@@ -77,19 +85,17 @@ class Reader:
         """Parse files; raises BundleError where pyverilog cannot."""
         definitions: dict[str, Any] = {}
         problems: list[str] = []
-        with tempfile.TemporaryDirectory() as folder:
-            parser = VerilogParser(outputdir=folder, debug=False)
-            for path in paths:
-                try:
-                    tree = parser.parse(path.read_text())
-                except ParseError as error:
-                    raise BundleError(f"{path}: pyverilog must be able to read the file, and it cannot ({error}); "
-                                      "generate it again") from None
-                for definition in tree.description.definitions:
-                    if isinstance(definition, ast.ModuleDef):
-                        if definition.name in definitions:
-                            problems.append(f"module {definition.name} is defined twice")
-                        definitions[definition.name] = definition
+        for path in paths:
+            try:
+                tree = _parser().parse(path.read_text())
+            except ParseError as error:
+                raise BundleError(f"{path}: pyverilog must be able to read the file, and it cannot ({error}); "
+                                  "generate it again") from None
+            for definition in tree.description.definitions:
+                if isinstance(definition, ast.ModuleDef):
+                    if definition.name in definitions:
+                        problems.append(f"module {definition.name} is defined twice")
+                    definitions[definition.name] = definition
         return cls(definitions, problems)
 
     def elaborate(self, name: str, overrides: Mapping[str, int | str] | None = None) -> Module:
