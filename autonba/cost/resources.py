@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from functools import cache
 from importlib.resources import files
+from typing import Any
 
 from autonba.accelerator import SOURCE, Chunk
 from autonba.arithmetic import MULTIPLIER_BITS, ceil_div, clog2
@@ -146,9 +147,19 @@ def logic_features(mapped: Plan) -> dict[str, float]:
 @cache
 def logic_coefficients() -> dict[str, dict[str, float]]:
     """For "lut" and "ff", the coefficient of each feature: ECP5, fitted by `python -m benchmarks.fit_resources`."""
-    text = files("autonba.cost").joinpath("logic_ecp5.json").read_text()
-    coefficients: dict[str, dict[str, float]] = json.loads(text)["coefficients"]
+    coefficients: dict[str, dict[str, float]] = _logic_model()["coefficients"]
     return coefficients
+
+
+def logic_model_error() -> dict[str, float]:
+    """Mean absolute error of "lut" and "ff" on designs left out of the fit, as a fraction."""
+    error: dict[str, float] = _logic_model()["error"]
+    return error
+
+
+def _logic_model() -> dict[str, Any]:
+    model: dict[str, Any] = json.loads(files("autonba.cost").joinpath("logic_ecp5.json").read_text())
+    return model
 
 
 def _memory_blocks(memory: MemoryPlan, family: Family, channels: int) -> int:
