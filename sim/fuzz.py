@@ -100,9 +100,11 @@ def fuzz(count: int, seed: int) -> bool:
             case = future.result()
             folder = root / f"seed{case.seed}"
             verdict = "passed" if not case.failure else "[red]FAILED[/red]"
-            progress.console.print(f"seed {case.seed}: {verdict} in {case.seconds:.0f} s: {case.summary}", highlight=False)
+            progress.console.print(f"seed {case.seed}: {verdict} in {case.seconds:.0f} s: {case.summary}", highlight=False,
+                                   soft_wrap=True)
             if case.failure:
-                progress.console.print(f"  {case.failure}\n  kept in {folder}", highlight=False, markup=False)
+                progress.console.print(f"  {case.failure}\n  kept in {folder}; again with: autonba fuzz --count 1 --seed "
+                                       f"{case.seed}", highlight=False, markup=False, soft_wrap=True)
             else:
                 passed += 1
                 shutil.rmtree(folder, ignore_errors=True)

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 from rich.console import Console
+from rich.markup import escape
 
 from autonba.arithmetic import IntArray
 from autonba.bundle import Bundle, write_json
@@ -192,10 +193,10 @@ def _simulate(bundle: Bundle, simulator: str, images: int, stalls: bool, seed: i
     write_json(path, report)
     total = outcome.main[1] + outcome.found.elements
     console.print(f"{total} elements of {len(prepared.plan.layers)} layers compared, {outcome.found.mismatches} mismatches; "
-                  f"{_equal(outcome)}; {time.monotonic() - started:.0f} s; {path}")
+                  f"{_equal(outcome)}; {time.monotonic() - started:.0f} s; {path}", soft_wrap=True)
     if failures:
         for text in failures:
-            console.print(f"[red]wrong:[/red] {text}", highlight=False)
+            console.print(f"[red]wrong:[/red] {escape(text)}", highlight=False, soft_wrap=True)
         raise MismatchError(f"the hardware must equal the golden model and the schedule, and it does not: {failures[0]} "
                             f"({len(failures)} findings in all, logs in {prepared.folder})")
     return report
@@ -236,7 +237,8 @@ def netlist(bundle: Bundle, *, simulator: str = "verilator", images: int = 1, se
 
     with _step(f"netlist with {simulator}"):
         report = simulate_netlist(bundle, simulator=simulator, images=images, seed=seed)
-    console.print(f"{images} images right on the netlist, in the predicted cycles; {bundle.path / 'report' / 'netlist.json'}")
+    console.print(f"{images} images right on the netlist, in the predicted cycles; {bundle.path / 'report' / 'netlist.json'}",
+                  soft_wrap=True)
     return report
 
 
