@@ -179,6 +179,9 @@ def flow(bundle: Path, target: str, prepare_only: bool) -> None:
     facts = run.execute(opened, target)
     _say(_flow_line(facts), f"scripts, logs and results in {bundle / 'flow' / target}/, figures in "
          f"{bundle / 'report' / f'flow_{target}.json'}")
+    if facts.get("met") is False:
+        raise _Failure(f"timing is not met: {facts['fmax_mhz']:.1f} MHz reached, {facts['clock_mhz']:g} MHz wanted; search again "
+                       "with a lower --clock-mhz")
 
 
 @cli.command(epilog="\b\nExample:\n  autonba report build")

@@ -11,6 +11,7 @@ from autonba.arithmetic import LOGIT_BITS, MAX_SHIFT, RESIDUAL_MULTIPLIER_BITS
 from autonba.errors import SpecError
 
 INPUT = "input"  # name of the tensor that holds the image
+RESERVED = (INPUT, "output")  # names of the accelerator's ends
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 
 Op = Literal["conv", "global_pool", "shuffle"]
@@ -60,8 +61,8 @@ class Layer:
             if not ok:
                 raise SpecError(f"layer {self.name!r}: {field} must be {must}, not {value!r}")
 
-        rule(bool(_NAME.fullmatch(self.name)) and self.name != INPUT, "name", self.name,
-             "a letter followed by letters, digits or underscores, and other than 'input'")
+        rule(bool(_NAME.fullmatch(self.name)) and self.name not in RESERVED, "name", self.name,
+             f"a letter followed by letters, digits or underscores, and none of {', '.join(RESERVED)}")
         rule(self.op in ("conv", "global_pool", "shuffle"), "op", self.op, "'conv', 'global_pool' or 'shuffle'")
         rule(self.out_channels >= 1, "out_channels", self.out_channels, "at least 1")
         rule(self.groups >= 1 and self.out_channels % self.groups == 0, "groups", self.groups,

@@ -36,6 +36,12 @@ GOLDEN_IMAGES = 100
 RANDOM_DESIGNS = 200
 
 
+def design_name(dataset: str) -> str:
+    """`dataset` in the letters that a design's name may have."""
+    name = "".join(c if c.isascii() and c.isalnum() else "_" for c in dataset.lower())
+    return name if name[:1].isalpha() else f"d_{name}"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Plan:
     """How much work each phase does."""
@@ -163,7 +169,7 @@ class _Run:
         with self.monitor.phase("final", "final accelerator, random baseline"):
             found, baseline = self.final(network, weights)
         design = Design(
-            name="".join(c if c.isalnum() else "_" for c in f"d_{self.data.name}".lower()),
+            name=design_name(self.data.name),
             network=network,
             accelerator=found.design.accelerator,
             target=Target(board=self.limits.board.name, clock_mhz=clock_mhz),

@@ -29,6 +29,7 @@ def network(*layers: Layer, classes: int = 4) -> Network:
     (lambda: conv(bits=1), "layer 'a': bits must be 2 to 8, not 1"),
     (lambda: conv(shift=41), "layer 'a': shift must be 0 to 40, not 41"),
     (lambda: conv(name="1a"), "name must be a letter followed by"),
+    (lambda: conv(name="output"), "layer 'output': name must be"),
     (lambda: conv(raw=True), "layer 'a': bits must be 32 and signed in a raw layer"),
     (lambda: conv(groups=3), "layer 'a': groups must be a divisor of out_channels = 4"),
     (lambda: network(conv(source="b")), "layer 'a': input must be 'input' or an earlier layer, not 'b'"),
