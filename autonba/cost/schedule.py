@@ -18,7 +18,7 @@ from autonba.mapping import LayerPlan, Plan, plan, required_buffers
 from autonba.network import INPUT, Network
 
 LOOK_TO_OFFER = 3  # from the cycle whose tokens are looked at to the cycle that offers the task to the sequencer
-BEAT_TO_WRITE = 10  # from a task's last beat to its first write, less tree stages: address 2, read 2, multiply, sum, requantize
+BEAT_TO_WRITE = 10  # last beat to the cycle before the first write, less tree stages: address, read, multiply, sum, requantize
 TOKEN_DELAY = 1  # a token pulse is seen by the counters' readers one cycle later
 INPUT_COMMIT = 1  # from a row's last pixel to its write
 OUTPUT_WORD = 3  # cycles of a result word: address, read, send
