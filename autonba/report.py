@@ -15,10 +15,11 @@ from autonba.boards import find_board
 from autonba.bundle import Bundle, check_schema, read_json, write_bytes, write_json
 from autonba.cost.resources import estimate, logic_model_error
 from autonba.cost.schedule import simulate
+from autonba.errors import BundleError
 from autonba.mapping import Plan, plan
 from autonba.network import macs
 
-IMAGES = 64  # scheduled for the steady state where no simulation says how many it ran
+STEADY_IMAGES = 64  # fewer say nothing about the steady state: the first images meet an empty accelerator
 KINDS = ("lut", "ff", "dsp", "bram")
 
 
@@ -28,9 +29,13 @@ def write_report(bundle: Bundle) -> tuple[Path, Path]:
     found = {path.stem: read_json(path) for path in sorted(folder.glob("*.json")) if path.stem != "summary"}
     found = {name: facts for name, facts in found.items() if _is_current(facts, bundle.digest)}
     mapped = plan(bundle.design.network, bundle.design.accelerator, bundle.weights)
-    summary = summarize(bundle, mapped, found)
-    check_schema(summary, "summary", "summary.json")
-    page = render(bundle, mapped, summary, found)
+    try:
+        summary = summarize(bundle, mapped, found)
+        check_schema(summary, "summary", "summary.json")
+        page = render(bundle, mapped, summary, found)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise BundleError(f"{folder}: its files must be as the stages write them ({type(error).__name__}: {error}); "
+                          "run the stage that wrote the damaged one again") from None
     write_json(folder / "summary.json", summary)
     write_bytes(folder / "index.html", page.encode())
     return folder / "summary.json", folder / "index.html"
@@ -46,12 +51,15 @@ def summarize(bundle: Bundle, mapped: Plan, found: dict[str, Any]) -> dict[str, 
     design = bundle.design
     clock_hz = design.target.clock_mhz * 1e6
     simulation = found.get("simulation")
+    cycles: dict[str, dict[str, Any]] = {
+        "predicted": {"first_image": simulate(mapped, 1).first_image, "per_image": simulate(mapped, STEADY_IMAGES).per_image},
+        "simulated": {"first_image": None, "per_image": None},
+    }
     if simulation is not None:
-        cycles = {side: simulation["cycles"][side] for side in ("predicted", "simulated")}
-    else:
-        schedule = simulate(mapped, IMAGES)
-        cycles = {"predicted": {"first_image": simulate(mapped, 1).first_image, "per_image": schedule.per_image},
-                  "simulated": {"first_image": None, "per_image": None}}
+        cycles["simulated"]["first_image"] = simulation["cycles"]["simulated"]["first_image"]
+        if simulation["rtl_check"]["images"] >= STEADY_IMAGES:
+            for side in ("predicted", "simulated"):
+                cycles[side]["per_image"] = simulation["cycles"][side]["per_image"]
     per_image = {side: values["per_image"] for side, values in cycles.items()}
     flows = {name.removeprefix("flow_"): facts for name, facts in found.items()
              if name.startswith("flow_") and facts.get("resources")}
@@ -100,7 +108,7 @@ def _comparisons(summary: dict[str, Any]) -> list[dict[str, Any]]:
     for key, name in (("first_image", "cycles, first image"), ("per_image", "cycles from image to image")):
         predicted, simulated = (summary["cycles"][side][key] for side in ("predicted", "simulated"))
         rows.append({"name": name, "predicted": predicted, "simulated": simulated, "synthesized": None,
-                     "error": None if simulated is None else predicted / simulated - 1})
+                     "error": None if None in (predicted, simulated) else predicted / simulated - 1})
     for target, counted in summary["resources"]["synthesized"].items():
         for kind in KINDS:
             predicted = summary["resources"]["predicted"][kind]
@@ -140,7 +148,8 @@ def _pictures(search: dict[str, Any], bottleneck: int) -> list[dict[str, Any]]:
         axes.hist([design["cycles"] / 1000 for design in random["designs"]], bins=40, color="#9fb4bd")
         axes.axvline(bottleneck / 1000, color="#b0452c", linewidth=2, label="found")
         axes.axvline(random["median_cycles"] / 1000, color="#27566b", linestyle="--", label="median of random")
-        axes.set(xlabel="thousand cycles an image", ylabel="random designs", title="The found accelerator among random ones")
+        axes.set(xlabel="thousand busy cycles an image of the busiest chunk", ylabel="random designs",
+                 title="The found accelerator among random ones")
         axes.legend(frameon=False)
         pictures.append({"title": "Random designs", "svg": _svg(figure)})
         plt.close(figure)

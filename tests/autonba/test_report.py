@@ -9,7 +9,7 @@ import pytest
 
 from autonba.bundle import Bundle, check_schema, write_json
 from autonba.cost.schedule import simulate
-from autonba.errors import SpecError
+from autonba.errors import BundleError, SpecError
 from autonba.mapping import plan
 from autonba.report import write_report
 from autonba.sim.random_designs import random_bundle
@@ -44,13 +44,29 @@ def test_what_stages_found_is_copied(bundle: Bundle) -> None:
     cycles = {"first_image": 1000, "per_image": 400.0}
     write_json(bundle.path / "report" / "simulation.json", {
         "schema_version": 1, "digest": bundle.digest, "cycles": {"predicted": cycles, "simulated": cycles},
-        "rtl_check": {"images": 5, "elements": 77, "mismatches": 0}})
+        "rtl_check": {"images": 100, "elements": 77, "mismatches": 0}})
     write_json(bundle.path / "report" / "flow_ecp5.json", FLOW)
     summary = summary_of(bundle)
     assert summary["fps"]["simulated"] == bundle.design.target.clock_mhz * 1e6 / 400
-    assert summary["rtl_check"] == {"images": 5, "elements": 77, "mismatches": 0}
+    assert summary["rtl_check"] == {"images": 100, "elements": 77, "mismatches": 0}
     assert summary["fmax_mhz"] == {"ecp5": 61.5}
     assert summary["resources"]["synthesized"] == {"ecp5": FLOW["resources"]}
+
+
+def test_a_few_images_say_nothing_about_the_steady_state(bundle: Bundle) -> None:
+    short = {"first_image": 1000, "per_image": 1.5}
+    write_json(bundle.path / "report" / "simulation.json", {
+        "schema_version": 1, "digest": bundle.digest, "cycles": {"predicted": short, "simulated": short},
+        "rtl_check": {"images": 3, "elements": 77, "mismatches": 0}})
+    summary = summary_of(bundle)
+    assert summary["cycles"]["simulated"] == {"first_image": 1000, "per_image": None}
+    assert summary["utilization"] <= 1
+
+
+def test_a_damaged_report_is_one_sentence(bundle: Bundle) -> None:
+    write_json(bundle.path / "report" / "simulation.json", {"schema_version": 1})
+    with pytest.raises(BundleError, match="as the stages write them"):
+        write_report(bundle)
 
 
 def test_figures_of_another_design_are_left_out(bundle: Bundle) -> None:
