@@ -1,6 +1,6 @@
 // Multiplier array of a chunk. SHARED: every output lane meets all input lanes (convolution); otherwise each its own
 // (depthwise). Finished accumulators leave through `drain`, DRAIN_LANES a cycle, while the next block is computed.
-// Latency: `beat_*`, `weights` and `inputs` to `block_done` 2 + TREE_STAGES cycles, to the first drained group 2 more.
+// Latency: the last beat to `block_done` 1 + TREE_STAGES cycles, to the first drained group 2 more.
 module mac_array #(
     parameter OUT_LANES = 4,
     parameter LEVELS = 2,       // log2 of the input lanes that each output lane meets
