@@ -18,7 +18,7 @@ STAMP   := $(VENV)/.stamp
 AUTONBA := $(BIN)/autonba
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo sim fuzz flow test test-all lint clean
+.PHONY: help venv demo sim fuzz flow netlist test test-all lint clean
 
 help:
 	@echo 'make demo       search, generate, simulate and report on built-in images, into $(BUNDLE)/'
@@ -26,6 +26,7 @@ help:
 	@echo 'make sim        cocotb regression of a bundle            BUNDLE=build SIM=verilator|icarus'
 	@echo 'make fuzz       random accelerators on other networks    N=30 SEED=1'
 	@echo 'make flow       synthesis, place and route, bitstream    BUNDLE=build TARGET=ecp5|vivado'
+	@echo 'make netlist    network bench on what make flow synthesized (minutes)'
 	@echo 'make test-all   every test, also those that take long'
 	@echo 'make lint       ruff, mypy, import-linter'
 	@echo 'make clean      remove $(BUNDLE)/ and caches, keep $(VENV)/'
@@ -62,6 +63,9 @@ fuzz: $(STAMP)
 
 flow: $(STAMP)
 	$(AUTONBA) flow $(BUNDLE) --target $(TARGET)
+
+netlist: $(STAMP)
+	$(BIN)/python -m autonba.sim.run netlist $(BUNDLE) --simulator $(SIM)
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -n $(WORKERS) -m "not slow"
