@@ -70,7 +70,10 @@ def main() -> None:
 def synthesize(seeds: str | None, bundles: tuple[Path, ...]) -> None:
     """Measure designs."""
     rows: dict[str, dict[str, Any]] = {r["name"]: r for r in read_json(ROWS)["rows"]} if ROWS.exists() else {}
-    first, last = (int(n) for n in re.fullmatch(r"(\d+)-(\d+)", seeds or "1-0").groups())  # type: ignore[union-attr]
+    span = re.fullmatch(r"(\d+)-(\d+)", seeds or "1-0")
+    if span is None:
+        raise click.BadParameter(f"--seeds must be FIRST-LAST, as 1-16, not {seeds!r}")
+    first, last = (int(n) for n in span.groups())
     with tempfile.TemporaryDirectory() as scratch:
         work = [(f"seed{n}", lambda n=n: random_bundle(Path(scratch) / str(n), n, 1)) for n in range(first, last + 1)]
         work += [(f"bundle:{Bundle(path).design.name}", lambda path=path: Bundle(path)) for path in bundles]
