@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from autonba.errors import SpecError
 
 MAX_LANES = 64
+MAX_TAPS = MAX_COLUMNS = 8
 SOURCE = "input"  # the agent that writes the image
 SINK = "output"  # the agent that reads the result
 
 Kind = Literal["conv", "depthwise"]
-Multiplier = Literal["lut", "dsp"]
+Multiplier = Literal["lut", "dsp", "packed"]
 Port = Literal["main", "residual"]
+Order = Literal["pixel_outer", "block_outer"]
+WeightSource = Literal["chip", "stream"]
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
@@ -24,17 +27,20 @@ _NAME = re.compile(r"[a-z][a-z0-9_]*")
 class Chunk:
     """One sub-accelerator.
 
-    conv       `out_lanes` x `in_lanes` multipliers: each cycle, `in_lanes` input channels of one kernel tap meet
-               `out_lanes` output channels
-    depthwise  `out_lanes` (= `in_lanes`) multipliers: each cycle, one kernel tap of that many channels
+    conv       each cycle, `in_lanes` input channels of `taps` neighbouring kernel taps meet `out_lanes` output channels
+               at `columns` neighbouring output columns
+    depthwise  each cycle, `out_lanes` (= `in_lanes`) channels, each with `taps` kernel taps, at `columns` columns
     `drain_lanes` requantizers take the finished accumulators, that many a cycle.
-    `multiplier` says what the array's multipliers are built of.
+    `multiplier` says what the array's multipliers are built of; packed: several in one DSP block, which share an
+    activation (output channels of a conv chunk) or a weight (columns of a depthwise chunk).
     """
 
     name: str
     kind: Kind
     out_lanes: int
     in_lanes: int
+    taps: int = 1
+    columns: int = 1
     drain_lanes: int
     multiplier: Multiplier
 
@@ -45,22 +51,63 @@ class Chunk:
                             f"{SOURCE!r} nor {SINK!r}")
         if self.kind not in ("conv", "depthwise"):
             raise SpecError(f"{where}: kind must be 'conv' or 'depthwise', not {self.kind!r}")
-        if self.multiplier not in ("lut", "dsp"):
-            raise SpecError(f"{where}: multiplier must be 'lut' or 'dsp', not {self.multiplier!r}")
-        for field in ("out_lanes", "in_lanes", "drain_lanes"):
-            value = getattr(self, field)
+        if self.multiplier not in ("lut", "dsp", "packed"):
+            raise SpecError(f"{where}: multiplier must be 'lut', 'dsp' or 'packed', not {self.multiplier!r}")
+        for name in ("in_lanes", "drain_lanes"):
+            value = getattr(self, name)
             if not 1 <= value <= MAX_LANES or value & (value - 1):
-                raise SpecError(f"{where}: {field} must be a power of two from 1 to {MAX_LANES}, not {value!r}")
-        if self.drain_lanes > self.out_lanes:
-            raise SpecError(f"{where}: drain_lanes must be at most out_lanes = {self.out_lanes}, not {self.drain_lanes}")
+                raise SpecError(f"{where}: {name} must be a power of two from 1 to {MAX_LANES}, not {value!r}")
+        if not 1 <= self.out_lanes <= MAX_LANES:
+            raise SpecError(f"{where}: out_lanes must be from 1 to {MAX_LANES}, not {self.out_lanes!r}")
+        if self.out_lanes % self.drain_lanes:
+            raise SpecError(f"{where}: drain_lanes must divide out_lanes = {self.out_lanes}, not {self.drain_lanes}")
+        for name, most in (("taps", MAX_TAPS), ("columns", MAX_COLUMNS)):
+            if not 1 <= getattr(self, name) <= most:
+                raise SpecError(f"{where}: {name} must be from 1 to {most}, not {getattr(self, name)!r}")
         if self.kind == "depthwise" and self.in_lanes != self.out_lanes:
             raise SpecError(f"{where}: in_lanes must equal out_lanes = {self.out_lanes} in a depthwise chunk, "
                             f"not {self.in_lanes}")
+        if self.kind == "depthwise" and self.multiplier == "packed" and self.columns == 1:
+            raise SpecError(f"{where}: columns must be at least 2 where a depthwise chunk packs its multipliers, not 1")
+
+    @property
+    def terms(self) -> int:
+        """Products that each accumulator takes in a cycle."""
+        return self.taps * (self.in_lanes if self.kind == "conv" else 1)
+
+    @property
+    def weights_per_cycle(self) -> int:
+        """Weights of a word of the weight memory."""
+        return self.out_lanes * self.terms
 
     @property
     def multipliers(self) -> int:
-        """Multipliers in the array."""
-        return self.out_lanes * (self.in_lanes if self.kind == "conv" else 1)
+        """Multiply-accumulates a cycle."""
+        return self.columns * self.weights_per_cycle
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loops:
+    """How a layer runs on its chunk.
+
+    `order`   pixel_outer: for row, for column, for block of output channels. block_outer: for block, for row, for column
+    `rows`    output rows of a task; they become available together
+    `weights` chip: in the chunk's memory for good. stream: read from DRAM for each task, a block at a time
+    """
+
+    order: Order = "pixel_outer"
+    rows: int = 1
+    weights: WeightSource = "chip"
+
+    def __post_init__(self) -> None:
+        if self.order not in ("pixel_outer", "block_outer"):
+            raise SpecError(f"loops: order must be 'pixel_outer' or 'block_outer', not {self.order!r}")
+        if self.weights not in ("chip", "stream"):
+            raise SpecError(f"loops: weights must be 'chip' or 'stream', not {self.weights!r}")
+        if self.rows < 1:
+            raise SpecError(f"loops: rows must be at least 1, not {self.rows!r}")
+        if self.weights == "stream" and self.order != "block_outer":
+            raise SpecError("loops: order must be 'block_outer' where weights are streamed, not 'pixel_outer'")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,11 +128,15 @@ class Buffer:
 
 @dataclass(frozen=True, kw_only=True)
 class Accelerator:
-    """Chunks, the chunk of each layer (by layer name; a shuffle runs nowhere), and every buffer."""
+    """Chunks, the chunk of each layer (by layer name; a shuffle runs nowhere), every buffer, and the layers' loops.
+
+    Layers that `loops` does not name run with the defaults of `Loops`.
+    """
 
     chunks: tuple[Chunk, ...]
     allocation: Mapping[str, str]
     buffers: tuple[Buffer, ...] = ()
+    loops: Mapping[str, Loops] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         names = [chunk.name for chunk in self.chunks]
@@ -96,6 +147,9 @@ class Accelerator:
         for layer, chunk in self.allocation.items():
             if chunk not in names:
                 raise SpecError(f"accelerator: allocation of layer {layer!r} must be one of {names}, not {chunk!r}")
+        for layer in self.loops:
+            if layer not in self.allocation:
+                raise SpecError(f"accelerator: loops must name allocated layers, not {layer!r}")
         idle = set(names) - set(self.allocation.values())
         if idle:
             raise SpecError(f"accelerator: chunk {min(idle)!r} must run at least one layer; remove it or allocate one")
@@ -106,9 +160,13 @@ class Accelerator:
 
     @property
     def multipliers(self) -> int:
-        """Multipliers of all arrays."""
+        """Multiply-accumulates a cycle of all chunks."""
         return sum(chunk.multipliers for chunk in self.chunks)
 
     def chunk(self, name: str) -> Chunk:
         """The chunk called `name`."""
         return next(chunk for chunk in self.chunks if chunk.name == name)
+
+    def loops_of(self, layer: str) -> Loops:
+        """The loops of `layer`."""
+        return self.loops.get(layer, Loops())

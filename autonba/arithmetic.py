@@ -92,3 +92,15 @@ def convolve(
             window = x[..., ky : ky + sy * (out_h - 1) + 1 : sy, kx : kx + sx * (out_w - 1) + 1 : sx]
             out += np.einsum("goi,ngihw->ngohw", w[..., ky, kx], window, optimize=True)
     return out.reshape(n, out_channels, out_h, out_w) + bias_O[None, :, None, None]
+
+
+def pool(
+    x_NCHW: IntArray, kernel: tuple[int, int], stride: tuple[int, int], padding: tuple[int, int], *, maximum: bool
+) -> IntArray:
+    """Sums over windows, where padding counts as zeros, or maxima, where it does not count; int64 (N, C, H', W')."""
+    fill = int(np.iinfo(np.int64).min) if maximum else 0
+    (sy, sx), (py, px) = stride, padding
+    padded = np.pad(x_NCHW.astype(np.int64), ((0, 0), (0, 0), (py, py), (px, px)), constant_values=fill)
+    windows = np.lib.stride_tricks.sliding_window_view(padded, kernel, axis=(2, 3))[:, :, ::sy, ::sx]
+    pooled: IntArray = windows.max(axis=(4, 5)) if maximum else windows.sum(axis=(4, 5))
+    return pooled

@@ -17,13 +17,13 @@ from typing import Any
 import jsonschema
 import numpy as np
 
-from autonba.accelerator import Accelerator, Buffer, Chunk
+from autonba.accelerator import Accelerator, Buffer, Chunk, Loops
 from autonba.arithmetic import IntArray
 from autonba.errors import BundleError, SpecError
 from autonba.golden import LayerWeights, Weights, check_weights
 from autonba.network import Layer, Network, Tensor
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # zip entries carry a date; a fixed one keeps the file's bytes a function of its content
 
 
@@ -74,6 +74,7 @@ class Design:
                     chunks=tuple(Chunk(**c) for c in acc["chunks"]),
                     allocation=dict(acc["allocation"]),
                     buffers=tuple(Buffer(**b) for b in acc["buffers"]),
+                    loops={layer: Loops(**loops) for layer, loops in acc["loops"].items()},
                 ),
                 target=Target(**document["target"]),
                 constraints=dict(document["constraints"]),

@@ -13,6 +13,7 @@ from autonba.arithmetic import (
     IntArray,
     Requantization,
     convolve,
+    pool,
     value_range,
 )
 from autonba.errors import BundleError, DataError
@@ -23,7 +24,7 @@ from autonba.network import INPUT, Layer, Network, effective_kernel, shuffle_ord
 class LayerWeights:
     """Integers of one layer: `weight` (O, I / groups, KH, KW), `bias` (O,), `m` (O,); absent where the op has none.
 
-    conv: weight, bias and, unless raw, m. global_pool: m. shuffle: nothing.
+    conv: weight, bias and, unless raw, m. Pools: m. shuffle: nothing.
     """
 
     weight: IntArray | None = None
@@ -35,10 +36,12 @@ Weights = Mapping[str, LayerWeights]
 
 
 def accumulate(layer: Layer, weights: LayerWeights, x_NCHW: IntArray) -> IntArray:
-    """Accumulators of a conv or global_pool layer, before requantization."""
+    """Accumulators of a conv or pool layer, before requantization."""
     if layer.op == "global_pool":
         sums: IntArray = x_NCHW.sum(axis=(2, 3), keepdims=True)
         return sums
+    if layer.is_pool:
+        return pool(x_NCHW, layer.kernel, layer.stride, layer.padding, maximum=layer.op == "max_pool")
     assert weights.weight is not None
     assert weights.bias is not None
     return convolve(x_NCHW, weights.weight, weights.bias, layer.stride, layer.padding, layer.groups)
@@ -121,8 +124,8 @@ def accumulator_range(network: Network, layer: Layer, weights: LayerWeights) -> 
         return 0, 0
     source = network.tensors[layer.input]
     x_low, x_high = value_range(source.bits, source.signed)
-    if layer.op == "global_pool":
-        kh, kw = effective_kernel(layer, source)
+    if layer.is_pool:
+        kh, kw = (1, 1) if layer.op == "max_pool" else effective_kernel(layer, source)
         return min(0, x_low * kh * kw), x_high * kh * kw
     assert weights.weight is not None
     assert weights.bias is not None

@@ -14,7 +14,8 @@ INPUT = "input"  # name of the tensor that holds the image
 RESERVED = (INPUT, "output")  # names of the accelerator's ends
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 
-Op = Literal["conv", "global_pool", "shuffle"]
+Op = Literal["conv", "global_pool", "avg_pool", "max_pool", "shuffle"]
+POOLS = ("global_pool", "avg_pool", "max_pool")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +37,8 @@ class Layer:
     conv         convolution of any kernel, stride, padding and groups (a fully connected layer is a 1x1 kernel on
                  a 1x1 map), requantized with `shift`, multipliers m[c] and, with a residual, `residual_multiplier`
     global_pool  sum over the map, requantized (the 1/(HW) lies in m)
+    avg_pool     sum over a window, requantized; padding counts as zeros
+    max_pool     maximum over a window, requantized; padding does not count
     shuffle      channel c of the output is channel (c % g) * (C / g) + c // g of the input, g = groups
     `raw` layers leave their accumulators as they are (logits).
     """
@@ -63,7 +66,7 @@ class Layer:
 
         rule(bool(_NAME.fullmatch(self.name)) and self.name not in RESERVED, "name", self.name,
              f"a letter followed by letters, digits or underscores, and none of {', '.join(RESERVED)}")
-        rule(self.op in ("conv", "global_pool", "shuffle"), "op", self.op, "'conv', 'global_pool' or 'shuffle'")
+        rule(self.op in ("conv", *POOLS, "shuffle"), "op", self.op, f"one of conv, {', '.join(POOLS)} and shuffle")
         rule(self.out_channels >= 1, "out_channels", self.out_channels, "at least 1")
         rule(self.groups >= 1 and self.out_channels % self.groups == 0, "groups", self.groups,
              f"a divisor of out_channels = {self.out_channels}")
@@ -85,9 +88,14 @@ class Layer:
             rule(not self.raw, "raw", self.raw, "false except in a conv layer")
 
     @property
+    def is_pool(self) -> bool:
+        """Whether the layer has no weights but a window."""
+        return self.op in POOLS
+
+    @property
     def is_depthwise(self) -> bool:
         """Whether each output channel depends on the one input channel of the same number."""
-        return self.op == "global_pool" or (self.op == "conv" and self.groups == self.out_channels and self.groups > 1)
+        return self.is_pool or (self.op == "conv" and self.groups == self.out_channels and self.groups > 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +117,7 @@ class Network:
         if not self.layers:
             raise SpecError("network: layers must hold at least one layer, not none")
         if self.layers[-1].op == "shuffle":
-            raise SpecError(f"layer {self.layers[-1].name!r}: op of the last layer must be 'conv' or 'global_pool'")
+            raise SpecError(f"layer {self.layers[-1].name!r}: op of the last layer must not be 'shuffle'")
         tensors = self.tensors  # checks every shape
         if len(self.classes) != tensors[self.layers[-1].name].channels:
             raise SpecError(
@@ -155,6 +163,21 @@ def effective_kernel(layer: Layer, source: Tensor) -> tuple[int, int]:
     return (source.height, source.width) if layer.op == "global_pool" else layer.kernel
 
 
+def effective_stride(layer: Layer) -> tuple[int, int]:
+    """Stride of `layer`; a global pool has one position."""
+    return (1, 1) if layer.op == "global_pool" else layer.stride
+
+
+def effective_padding(layer: Layer) -> tuple[int, int]:
+    """Padding of `layer`; a global pool has none."""
+    return (0, 0) if layer.op == "global_pool" else layer.padding
+
+
+def effective_groups(layer: Layer, source: Tensor) -> int:
+    """Groups of `layer`; a pool treats each channel alone."""
+    return source.channels if layer.is_pool else layer.groups
+
+
 def macs(network: Network) -> int:
     """Multiply-accumulates of one image (weights times positions; pooling and padding included)."""
     tensors = network.tensors
@@ -164,14 +187,14 @@ def macs(network: Network) -> int:
             continue
         source, out = tensors[layer.input], tensors[layer.name]
         kh, kw = effective_kernel(layer, source)
-        per_output = kh * kw * (1 if layer.op == "global_pool" else source.channels // layer.groups)
+        per_output = kh * kw * (source.channels // effective_groups(layer, source))
         total += out.channels * out.height * out.width * per_output
     return total
 
 
 def _output(layer: Layer, known: dict[str, Tensor]) -> Tensor:
     source = known[layer.input]
-    if layer.op in ("global_pool", "shuffle") and layer.out_channels != source.channels:
+    if layer.op != "conv" and layer.out_channels != source.channels:
         raise SpecError(
             f"layer {layer.name!r}: out_channels must equal the {source.channels} channels of {layer.input!r}, "
             f"not {layer.out_channels}"
