@@ -10,6 +10,9 @@ from amaranth.lib.wiring import In, Out
 
 from autonba.arithmetic import MULTIPLIER_BITS, IntArray, Requantization
 from autonba.mapping import ChunkPlan
+from autonba.pipeline import REQUANTIZER_INPUT_STAGE
+
+INPUT_STAGE = REQUANTIZER_INPUT_STAGE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,9 +57,8 @@ class RequantizerShape:
 class Requantizer(wiring.Component):
     """One lane.
 
-    Latency: `acc` and `bias` to `result` 5 cycles; each other input is sampled at its own stage (1: multiplier comes with
-    acc; residual and its multiplier 1 cycle later, half 2, shift 3, low, high and raw 4). Throughput: a value a cycle. No
-    back-pressure. Twin: `RequantizerShape.compute`.
+    Latency: `acc` and `bias` to `result` REQUANTIZE_STAGES cycles; each other input is sampled at its INPUT_STAGE.
+    Throughput: a value a cycle. No back-pressure. Twin: `RequantizerShape.compute`.
     """
 
     def __init__(self, shape: RequantizerShape) -> None:

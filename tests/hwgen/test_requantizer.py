@@ -7,9 +7,8 @@ import pytest
 from amaranth.sim import Simulator
 
 from autonba.arithmetic import MULTIPLIER_BITS, Requantization, value_range
-from autonba.hwgen.requantizer import Requantizer, RequantizerShape
-
-LATENCY = 5
+from autonba.hwgen.requantizer import INPUT_STAGE, Requantizer, RequantizerShape
+from autonba.pipeline import REQUANTIZE_STAGES
 
 
 def run(shape: RequantizerShape, constants: list[Requantization], acc: list[int], bias: list[int], m: list[int],
@@ -17,28 +16,20 @@ def run(shape: RequantizerShape, constants: list[Requantization], acc: list[int]
     """Results of one value a cycle, every constant applied at its own stage."""
     lane = Requantizer(shape)
     results: list[int] = []
+    inputs = []
+    for i, c in enumerate(constants):
+        low, high = value_range(c.bits, c.signed)
+        inputs.append({"acc": acc[i], "bias": bias[i], "multiplier": m[i], "residual": residual[i],
+                       "residual_multiplier": c.residual_multiplier, "half": c.half, "shift": c.shift - shape.shifts[0],
+                       "low": low, "high": high})
 
     async def bench(ctx):  # type: ignore[no-untyped-def]
-        for cycle in range(len(acc) + LATENCY):
-            def at(stage: int, cycle: int = cycle) -> int | None:
-                return cycle - stage if 0 <= cycle - stage < len(acc) else None
-
-            if (i := at(0)) is not None:
-                ctx.set(lane.acc, acc[i])
-                ctx.set(lane.bias, bias[i])
-                ctx.set(lane.multiplier, m[i])
-            if (i := at(1)) is not None:
-                ctx.set(lane.residual, residual[i])
-                ctx.set(lane.residual_multiplier, constants[i].residual_multiplier)
-            if (i := at(2)) is not None:
-                ctx.set(lane.half, constants[i].half)
-            if (i := at(3)) is not None:
-                ctx.set(lane.shift, constants[i].shift - shape.shifts[0])
-            if (i := at(4)) is not None:
-                low, high = value_range(constants[i].bits, constants[i].signed)
-                ctx.set(lane.low, low)
-                ctx.set(lane.high, high)
-            if cycle >= LATENCY:
+        for cycle in range(len(acc) + REQUANTIZE_STAGES):
+            for port, stage in INPUT_STAGE.items():
+                i = cycle - stage
+                if 0 <= i < len(acc) and port in inputs[i]:
+                    ctx.set(getattr(lane, port), inputs[i][port])
+            if cycle >= REQUANTIZE_STAGES:
                 results.append(ctx.get(lane.result))
             await ctx.tick()
 
