@@ -101,21 +101,21 @@ async def row_buffer(dut: Any) -> None:
 
 @cocotb.test()
 async def row_tokens(dut: Any) -> None:
-    """Random claims, commits and releases within the rules; free and available follow, a cycle later."""
+    """Random amounts claimed, committed and released within the rules; free and available follow, a cycle later."""
     devices, rng = await _start(dut)
     for device in (d for d in devices if d.module == "row_tokens"):
         rows = device.parameters["ROWS"]
-        credit, claimed, available, taken = rows, 0, 0, 0
+        free, claimed, available, taken = rows, 0, 0, 0
         for cycle in range(CYCLES):
-            claim, commit = int(credit > 0 and rng.random() < 0.6), int(claimed > 0 and rng.random() < 0.6)
+            claim, commit = rng.randint(0, free), rng.randint(0, claimed)
             read, release = rng.randint(0, available), rng.randint(0, taken)
             for port, value in (("claim_write", claim), ("commit", commit), ("claim_read", read), ("release_read", release)):
                 device.set(port, value)
             await RisingEdge(dut.clk)
             got = device.get("free"), device.get("available")
-            assert got == (int(credit > 0), available), \
-                f"{device.name}, cycle {cycle}: free, available must be {(int(credit > 0), available)}, not {got}"
-            credit += release - claim
+            assert got == (free, available), \
+                f"{device.name}, cycle {cycle}: free, available must be {(free, available)}, not {got}"
+            free += release - claim
             claimed += claim - commit
             available += commit - read
             taken += read - release

@@ -53,9 +53,9 @@ def test_a_wrong_weight_is_found_and_named(spoilt_tiny: Bundle, simulator: str) 
 
 def test_a_lost_cycle_is_found(spoilt_tiny: Bundle, simulator: str) -> None:
     # Chunks that see a row one cycle late still compute the right values.
-    plant(spoilt_tiny, "row_tokens.v", "available <= available + committed", "available <= available + later")
+    plant(spoilt_tiny, "row_tokens.v", "available <= available + commit", "available <= available + later")
     plant(spoilt_tiny, "row_tokens.v", "    always @", "    reg [COUNT_BITS-1:0] later;\n"
-          "    always @(posedge clk) later <= rst ? {COUNT_BITS{1'b0}} : committed;\n    always @")
+          "    always @(posedge clk) later <= rst ? {COUNT_BITS{1'b0}} : commit;\n    always @")
     with pytest.raises(MismatchError, match=r"the last word must leave in cycle \d+, not \d+"):
         simulate(spoilt_tiny, simulator=simulator, images=2)
 
