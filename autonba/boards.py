@@ -45,6 +45,8 @@ BOARDS = {
               resources=Resources(lut=20800, ff=41600, dsp=90, bram=100)),
         Board(name="pynq-z2", family="xc7", part="xc7z020clg400-1", oscillator_mhz=125.0, clock_mhz=100.0,
               resources=Resources(lut=53200, ff=106400, dsp=220, bram=280)),
+        Board(name="zc706", family="xc7", part="xc7z045ffg900-2", oscillator_mhz=200.0, clock_mhz=200.0,
+              resources=Resources(lut=218600, ff=437200, dsp=900, bram=1090)),
         Board(name="ultra96-v2", family="xcup", part="xczu3eg-sbva484-1-i", oscillator_mhz=100.0, clock_mhz=200.0,
               resources=Resources(lut=70560, ff=141120, dsp=360, bram=432)),
     )
