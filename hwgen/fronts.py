@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, Mux, Signal, signed
-from amaranth.lib import wiring
+from collections.abc import Sequence
+
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
+from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from autonba.accelerator import SINK, SOURCE
 from autonba.arithmetic import LOGIT_BITS
+from autonba.errors import SpecError
 from autonba.hwgen.layout import (
     index_bits,
     read_address_bits,
@@ -19,6 +22,7 @@ from autonba.hwgen.layout import (
 from autonba.hwgen.tables import advance
 from autonba.mapping import Plan
 from autonba.network import INPUT
+from autonba.registers import ADDRESS_BITS, IDENTITY, MAX_CHUNKS, VERSION, WATCHDOG_CYCLES, Register, Stall
 
 
 class ImageInput(wiring.Component):
@@ -166,50 +170,71 @@ class ResultOutput(wiring.Component):
         return m
 
 
-IDENTITY = 0x414E4241  # "ANBA"
-VERSION = 1
 RESET_CYCLES = 4
 
 
 class HostRegisters(wiring.Component):
-    """AXI4-Lite registers, as in docs/registers.md, and the counters behind them.
+    """AXI4-Lite registers, as in docs/registers.md, and the counters and the watchdog behind them.
 
     Latency: a write is answered two cycles after address and data are there, a read one. One access at a time each way.
+
+    Ports
+    -----
+    pixel_*, result_*       : handshakes of s_axis and m_axis
+    <chunk>_busy            : the chunk multiplies in this cycle
+    <chunk>_waiting         : a layer of the chunk waits for rows
+    <chunk>_waiting_room    : it waits for free output rows, not for input rows
+    <chunk>_waiting_layer   : its place in the network's list of layers
     """
 
-    def __init__(self, digest: str) -> None:
+    def __init__(self, digest: str, chunks: Sequence[str] = (), layer_bits: int = 1) -> None:
+        if len(chunks) > MAX_CHUNKS:
+            raise SpecError(f"accelerator: chunks must be at most {MAX_CHUNKS}, as each has a register, not {len(chunks)}")
         self._digest = int(digest[:8], 16)
+        self._chunks = chunks
+        self._layer_bits = layer_bits
         ports: dict[str, In | Out] = {
-            "s_axil_awaddr": In(8), "s_axil_awprot": In(3), "s_axil_awvalid": In(1), "s_axil_awready": Out(1),
+            "s_axil_awaddr": In(ADDRESS_BITS), "s_axil_awprot": In(3), "s_axil_awvalid": In(1), "s_axil_awready": Out(1),
             "s_axil_wdata": In(32), "s_axil_wstrb": In(4), "s_axil_wvalid": In(1), "s_axil_wready": Out(1),
             "s_axil_bresp": Out(2), "s_axil_bvalid": Out(1), "s_axil_bready": In(1),
-            "s_axil_araddr": In(8), "s_axil_arprot": In(3), "s_axil_arvalid": In(1), "s_axil_arready": Out(1),
+            "s_axil_araddr": In(ADDRESS_BITS), "s_axil_arprot": In(3), "s_axil_arvalid": In(1), "s_axil_arready": Out(1),
             "s_axil_rdata": Out(32), "s_axil_rresp": Out(2), "s_axil_rvalid": Out(1), "s_axil_rready": In(1),
             "run": Out(1, init=1), "core_reset": Out(1),
             "image_begin": In(1), "image_end": In(1), "image_done": In(1), "too_early": In(1), "too_late": In(1),
-            "stall_in": In(1), "stall_out": In(1),
+            "pixel_valid": In(1), "pixel_ready": In(1), "result_valid": In(1), "result_ready": In(1),
         }
+        for name in chunks:
+            ports |= {f"{name}_busy": In(1), f"{name}_waiting": In(1), f"{name}_waiting_room": In(1),
+                      f"{name}_waiting_layer": In(layer_bits)}
         super().__init__(ports)
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         error, flight = Signal(2), Signal(16)
-        cycles, images_in, images_out, stalls_in, stalls_out = (
-            Signal(32, name=n) for n in ("cycles", "images_in", "images_out", "stalls_in", "stalls_out"))
         reset_left = Signal(range(RESET_CYCLES + 1))
         busy = Signal()
+        counted = {
+            Register.CYCLES: busy | self.image_begin,
+            Register.IMAGES_IN: self.image_end,
+            Register.IMAGES_OUT: self.image_done,
+            Register.STALL_IN: self.pixel_valid & ~self.pixel_ready,
+            Register.STALL_OUT: self.result_valid & ~self.result_ready,
+        }
+        counters: dict[int, Value] = {}
+        for register, event in counted.items():
+            counters[register] = self._counter(m, event, register.name.lower())
+        for i, name in enumerate(self._chunks):
+            counters[Register.CHUNK_BUSY + 4 * i] = self._counter(m, getattr(self, f"{name}_busy"), f"{name}_busy_cycles")
         m.d.comb += [busy.eq(flight.any()), self.core_reset.eq(reset_left.any())]
         m.d.sync += [
             flight.eq(flight + self.image_begin - self.image_done),
-            cycles.eq(cycles + (busy | self.image_begin)),
-            images_in.eq(images_in + self.image_end), images_out.eq(images_out + self.image_done),
-            stalls_in.eq(stalls_in + self.stall_in), stalls_out.eq(stalls_out + self.stall_out),
             error.eq(error | Cat(self.too_early, self.too_late)),
         ]
         with m.If(reset_left.any()):
             m.d.sync += [reset_left.eq(reset_left - 1), flight.eq(0)]
+        watchdog, patience, stall = self._watchdog(m, flight)
 
-        write, address = Signal(), Signal(6)
+        write, address = Signal(), Signal(ADDRESS_BITS - 2)
         m.d.comb += [
             write.eq(self.s_axil_awvalid & self.s_axil_wvalid & ~self.s_axil_bvalid),
             self.s_axil_awready.eq(write), self.s_axil_wready.eq(write), address.eq(self.s_axil_awaddr[2:]),
@@ -217,26 +242,82 @@ class HostRegisters(wiring.Component):
         with m.If(write):
             m.d.sync += self.s_axil_bvalid.eq(1)
             with m.If(self.s_axil_wstrb[0]), m.Switch(address):
-                with m.Case(0x0C // 4):
+                with m.Case(Register.CONTROL // 4):
                     m.d.sync += self.run.eq(self.s_axil_wdata[0])
                     with m.If(self.s_axil_wdata[1]):
                         m.d.sync += reset_left.eq(RESET_CYCLES)
-                with m.Case(0x14 // 4):
+                with m.Case(Register.ERROR // 4):
                     m.d.sync += error.eq((error & ~self.s_axil_wdata[:2]) | Cat(self.too_early, self.too_late))
+                with m.Case(Register.WATCHDOG // 4):
+                    m.d.sync += [watchdog.eq(self.s_axil_wdata), patience.eq(self.s_axil_wdata)]
+                with m.Case(Register.STALL // 4):
+                    m.d.sync += [stall.eq(0), patience.eq(watchdog)]
         with m.Elif(self.s_axil_bready):
             m.d.sync += self.s_axil_bvalid.eq(0)
 
+        values: dict[int, Value | int] = {
+            Register.ID: IDENTITY, Register.DIGEST: self._digest, Register.VERSION: VERSION, Register.CONTROL: self.run,
+            Register.STATUS: busy, Register.ERROR: error, Register.CHUNKS: len(self._chunks), Register.WATCHDOG: watchdog,
+            Register.STALL: stall, **counters,
+        }
         m.d.comb += self.s_axil_arready.eq(~self.s_axil_rvalid)
         with m.If(self.s_axil_arvalid & self.s_axil_arready):
             m.d.sync += [self.s_axil_rvalid.eq(1), self.s_axil_rdata.eq(0)]
             with m.Switch(self.s_axil_araddr[2:]):
-                for offset, value in (
-                    (0x00, IDENTITY), (0x04, self._digest), (0x08, VERSION), (0x0C, self.run), (0x10, busy),
-                    (0x14, error), (0x18, cycles), (0x1C, images_in), (0x20, images_out), (0x24, stalls_in),
-                    (0x28, stalls_out),
-                ):
+                for offset, value in values.items():
                     with m.Case(offset // 4):
                         m.d.sync += self.s_axil_rdata.eq(value)
         with m.Elif(self.s_axil_rready):
             m.d.sync += self.s_axil_rvalid.eq(0)
         return m
+
+    @staticmethod
+    def _counter(m: Module, event: Value, name: str) -> Signal:
+        counter = Signal(32, name=name)
+        m.d.sync += counter.eq(counter + event)
+        return counter
+
+    def _watchdog(self, m: Module, flight: Signal) -> tuple[Signal, Signal, Signal]:
+        """Registers WATCHDOG, the cycles left of it, and STALL."""
+        watchdog, patience = (Signal(32, init=WATCHDOG_CYCLES, name=name) for name in ("watchdog", "patience"))
+        stall = Signal(32)
+        inside_image, moved, host_input, host_output = (
+            Signal(name=name) for name in ("inside_image", "moved", "host_input", "host_output"))
+        with m.If(self.core_reset | self.image_end):
+            m.d.sync += inside_image.eq(0)
+        with m.Elif(self.image_begin):
+            m.d.sync += inside_image.eq(1)
+        m.d.comb += [
+            moved.eq(Cat(self.pixel_valid & self.pixel_ready, self.result_valid & self.result_ready,
+                         *(getattr(self, f"{name}_busy") for name in self._chunks)).any()),
+            # Earlier images do not need the pixels of a later one: with two in flight, the host is not to blame.
+            host_input.eq(inside_image & (flight == 1) & self.pixel_ready & ~self.pixel_valid),
+            host_output.eq(self.result_valid & ~self.result_ready),
+        ]
+        culprit, layer, chunk = self._culprit(m)
+        with m.If(moved | ~flight.any()):
+            m.d.sync += patience.eq(watchdog)
+        with m.Elif(patience.any()):
+            m.d.sync += patience.eq(patience - 1)
+            with m.If((patience == 1) & (stall[:3] <= Stall.HOST_OUTPUT)):  # a stall of the design stays until it is read
+                m.d.sync += stall.eq(Mux(host_output, Stall.HOST_OUTPUT, Mux(host_input, Stall.HOST_INPUT, Cat(
+                    culprit, Const(0, 5), chunk, layer))))
+        return watchdog, patience, stall
+
+    def _culprit(self, m: Module) -> tuple[Value, Value, Value]:
+        """Kind of stall (3 bits), layer, and chunk (8 bits) that is nearest to the cause.
+
+        It is the last layer without room, as those before it wait only for it. If none lacks room, it is the first layer that
+        lacks input. The chunks are compared in a pipeline; during a stall nothing moves, so it has settled.
+        """
+        shape = {"layer": self._layer_bits, "room": 1, "waiting": 1}
+        best, best_chunk = Const(0, self._layer_bits + 2), Const(0, 8)
+        for i, name in enumerate(self._chunks):
+            waiting, room, layer = (getattr(self, f"{name}_{port}") for port in ("waiting", "waiting_room", "waiting_layer"))
+            rank = Cat(Mux(room, layer, ~layer), room, waiting)
+            better, better_chunk = Signal(len(rank), name=f"{name}_rank"), Signal(8, name=f"{name}_rank_chunk")
+            m.d.sync += [better.eq(Mux(rank > best, rank, best)), better_chunk.eq(Mux(rank > best, i, best_chunk))]
+            best, best_chunk = better, better_chunk
+        rank = data.View(data.StructLayout(shape), best)
+        return (Mux(rank.waiting, Mux(rank.room, Stall.OUTPUT_ROWS, Stall.INPUT_ROWS), Stall.TASK),
+                Mux(rank.waiting, Mux(rank.room, rank.layer, ~rank.layer), 0), Mux(rank.waiting, best_chunk, 0))

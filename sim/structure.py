@@ -18,10 +18,10 @@ from autonba.network import Network
 from autonba.sim.verilog_reader import Instance, Module, Port, Reader
 
 _AXI_LITE = {
-    "awaddr": ("input", 8), "awprot": ("input", 3), "awvalid": ("input", 1), "awready": ("output", 1),
+    "awaddr": ("input", 12), "awprot": ("input", 3), "awvalid": ("input", 1), "awready": ("output", 1),
     "wdata": ("input", 32), "wstrb": ("input", 4), "wvalid": ("input", 1), "wready": ("output", 1),
     "bresp": ("output", 2), "bvalid": ("output", 1), "bready": ("input", 1),
-    "araddr": ("input", 8), "arprot": ("input", 3), "arvalid": ("input", 1), "arready": ("output", 1),
+    "araddr": ("input", 12), "arprot": ("input", 3), "arvalid": ("input", 1), "arready": ("output", 1),
     "rdata": ("output", 32), "rresp": ("output", 2), "rvalid": ("output", 1), "rready": ("input", 1),
 }
 

@@ -33,8 +33,8 @@ module bench;
         .s_axis_tdata(pixels[sent < {beats} ? sent : 0]), .s_axis_tvalid(in_valid), .s_axis_tready(in_ready),
         .s_axis_tlast(sent % {image} == {image} - 1),
         .m_axis_tdata(out_data), .m_axis_tvalid(out_valid), .m_axis_tready(1'b1), .m_axis_tlast(out_last),
-        .s_axil_awaddr(8'd0), .s_axil_awprot(3'd0), .s_axil_awvalid(1'b0), .s_axil_wdata(32'd0), .s_axil_wstrb(4'd0),
-        .s_axil_wvalid(1'b0), .s_axil_bready(1'b1), .s_axil_araddr(8'd0), .s_axil_arprot(3'd0), .s_axil_arvalid(1'b0),
+        .s_axil_awaddr(12'd0), .s_axil_awprot(3'd0), .s_axil_awvalid(1'b0), .s_axil_wdata(32'd0), .s_axil_wstrb(4'd0),
+        .s_axil_wvalid(1'b0), .s_axil_bready(1'b1), .s_axil_araddr(12'd0), .s_axil_arprot(3'd0), .s_axil_arvalid(1'b0),
         .s_axil_rready(1'b1)
     );
     initial $readmemh("pixels.hex", pixels);

@@ -59,10 +59,10 @@ module board_arty (
         .s_axis_tlast(pixel_tlast),
         .m_axis_tdata(result_tdata), .m_axis_tvalid(result_tvalid), .m_axis_tready(result_tready),
         .m_axis_tlast(result_tlast),
-        .s_axil_awaddr(8'd0), .s_axil_awprot(3'd0), .s_axil_awvalid(1'b0), .s_axil_awready(),
+        .s_axil_awaddr(12'd0), .s_axil_awprot(3'd0), .s_axil_awvalid(1'b0), .s_axil_awready(),
         .s_axil_wdata(32'd0), .s_axil_wstrb(4'd0), .s_axil_wvalid(1'b0), .s_axil_wready(),
         .s_axil_bresp(), .s_axil_bvalid(), .s_axil_bready(1'b1),
-        .s_axil_araddr(8'd0), .s_axil_arprot(3'd0), .s_axil_arvalid(1'b0), .s_axil_arready(),
+        .s_axil_araddr(12'd0), .s_axil_arprot(3'd0), .s_axil_arvalid(1'b0), .s_axil_arready(),
         .s_axil_rdata(), .s_axil_rresp(), .s_axil_rvalid(), .s_axil_rready(1'b1)
     );
 
