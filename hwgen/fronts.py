@@ -36,7 +36,7 @@ class ImageInput(wiring.Component):
     Ports
     -----
     out<i>_*       : write port of each memory
-    <edge>_free    : a free row; `claim` takes one of every edge
+    <edge>_free    : free rows; `claim` takes one of every edge
     commit         : the last pixel of a row is written in this cycle
     image_begin, image_end : first and last pixel of an image taken
     too_early, too_late    : packet length errors
@@ -56,7 +56,7 @@ class ImageInput(wiring.Component):
             ports[f"out{i}_enable"] = Out(1)
             ports[f"out{i}_address"] = Out(write_address_bits(memory))
         for edge in self._edges:
-            ports[f"{edge.name}_free"] = In(1)
+            ports[f"{edge.name}_free"] = In(token_bits(plan.buffers[edge.buffer].rows))
         super().__init__(ports)
 
     def elaborate(self, platform: object) -> Module:
@@ -67,7 +67,7 @@ class ImageInput(wiring.Component):
         may_open, beat, row_end, last_pixel = Signal(), Signal(), Signal(), Signal()
         may_begin = Signal()
         m.d.comb += [
-            may_open.eq(Cat(getattr(self, f"{e.name}_free") for e in self._edges).all()),
+            may_open.eq(Cat(getattr(self, f"{e.name}_free").any() for e in self._edges).all()),
             may_begin.eq(row_open & ~dropping & (inside_image | self.run)),
             self.s_axis_tready.eq(dropping | (may_begin & ~filling)),
             beat.eq(may_begin & (filling | self.s_axis_tvalid)),
