@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from autonba.accelerator import Multiplier
-from autonba.arithmetic import ceil_div, clog2
+from autonba.arithmetic import clog2
 
 ADDRESS_STAGES = 3  # the cycle that counts a beat to the memories' data
 REQUANTIZE_STAGES = 5  # an accumulator to its result
@@ -11,9 +11,9 @@ REQUANTIZE_STAGES = 5  # an accumulator to its result
 REQUANTIZER_INPUT_STAGE = {"acc": 0, "bias": 0, "multiplier": 0, "residual": 1, "residual_multiplier": 1, "half": 2, "shift": 3,
                            "low": 4, "high": 4, "raw": 4}
 GROUP_TO_WRITE = 1 + REQUANTIZE_STAGES  # a drained group's parameter address to its write: ROM, then the requantizer
-MULTIPLY_STAGES: dict[Multiplier, int] = {"lut": 1, "dsp": 1, "packed": 1}
+MULTIPLY_STAGES: dict[Multiplier, int] = {"lut": 1, "dsp": 1, "packed": 2}  # the second one corrects
 
 
 def tree_stages(terms: int) -> int:
-    """Registers in the adder tree of `terms` terms: one for every two levels."""
-    return ceil_div(clog2(terms), 2)
+    """Registers in the adder tree of `terms` terms: one for every level."""
+    return clog2(terms)

@@ -11,13 +11,15 @@ from typing import Any
 
 import cocotb
 import numpy as np
+import numpy.typing as npt
 from cocotb.clock import Clock
 from cocotb.triggers import ClockCycles, RisingEdge
 
+from autonba.accelerator import Multiplier
 from autonba.arithmetic import Requantization, value_range
+from autonba.pipeline import MULTIPLY_STAGES, REQUANTIZE_STAGES, REQUANTIZER_INPUT_STAGE, tree_stages
 
 CYCLES = 400  # of random stimulus for each device
-REQUANTIZER_LATENCY = 5
 
 
 class Device:
@@ -125,64 +127,78 @@ async def row_tokens(dut: Any) -> None:
 
 @cocotb.test()
 async def mac_array(dut: Any) -> None:
-    """Random blocks with gaps: the drained sums are the exact dot products, in the documented cycles."""
+    """Random blocks with gaps: the drained sums or maxima are exact, in the documented cycles."""
     devices, rng = await _start(dut)
-    for device in (d for d in devices if d.module == "mac_array"):
-        p = device.parameters
-        outs, ins, drains, acc_bits = p["OUT_LANES"], 1 << p["LEVELS"], p["DRAIN_LANES"], p["ACC_BITS"]
-        shared = p["SHARED"] == 1
-        noise = np.random.default_rng(rng.getrandbits(32))
-        wanted: deque[tuple[int, int]] = deque()  # (cycle, drained word)
-        done: deque[int] = deque()
-        totals, left = np.zeros(outs, dtype=np.int64), 0
-        since_last = outs
-        for cycle in range(CYCLES + 3 * outs + 20):
-            ending = cycle >= CYCLES
-            if left == 0 and not ending:
-                left = rng.randint(1, 6)
-                left = max(left, outs // drains - since_last)  # a block is never shorter than the drain before it
-                fresh = True
-            beat = left > 0 and rng.random() < 0.8
-            weights = noise.integers(*_reach(p["WEIGHT_BITS"]), (outs, ins))
-            inputs = noise.integers(*_reach(p["INPUT_BITS"]), (1 if shared else outs, ins))
-            last = beat and left == 1
-            device.set("weights", _pack(weights.ravel().tolist(), p["WEIGHT_BITS"]))
-            device.set("inputs", _pack(inputs.ravel().tolist(), p["INPUT_BITS"]))
-            for port, value in (("beat_valid", beat), ("beat_first", beat and fresh), ("beat_last", last)):
-                device.set(port, int(value))
-            since_last += 1
-            if beat:
-                totals = (0 if fresh else totals) + (weights * inputs).sum(axis=1)
-                fresh = False
-                left -= 1
-            if last:
-                since_last = 0
-                done.append(cycle + 1 + p["TREE_STAGES"])
-                for group in range(outs // drains):
-                    values = totals[group * drains : (group + 1) * drains].tolist()
-                    wanted.append((cycle + 3 + p["TREE_STAGES"] + group, _pack(values, acc_bits)))
-            await RisingEdge(dut.clk)
-            expected = bool(done) and done[0] == cycle
-            assert bool(device.get("block_done")) == expected, \
-                f"{device.name}, cycle {cycle}: block_done must be {int(expected)}"
-            if expected:
-                done.popleft()
-            if wanted and wanted[0][0] == cycle:
-                word = wanted.popleft()[1]
-                got = device.get("drain")
-                assert got == word, f"{device.name}, cycle {cycle}: drain must be {word:#x}, not {got:#x}"
-        assert not wanted, f"{device.name}: every block must be drained, and {len(wanted)} groups were not"
-        assert not done, f"{device.name}: every block must be announced, and {len(done)} were not"
+    arrays = [device for device in devices if device.module == "mac_array"]
+    tasks = [cocotb.start_soon(_compare_array(dut, device, random.Random(rng.getrandbits(32)))) for device in arrays]
+    for task in tasks:
+        await task
 
 
-def _reach(bits: int) -> tuple[int, int]:
-    low, high = value_range(bits, True)
-    return low, high + 1
+async def _compare_array(dut: Any, device: Device, rng: random.Random) -> None:
+    p = device.parameters
+    lanes, columns, terms, drains = p["OUT_LANES"], p["COLUMNS"], p["TERMS"], p["DRAIN_LANES"]
+    groups = lanes * columns // drains
+    multiplier: Multiplier = ("lut", "dsp", "packed")[p["MULTIPLIER"]]
+    stages = 1 + MULTIPLY_STAGES[multiplier] + tree_stages(terms)  # from the ports to the accumulators
+    weight_range, input_range = value_range(p["WEIGHT_BITS"], True), value_range(p["INPUT_BITS"], multiplier != "packed")
+    noise = np.random.default_rng(rng.getrandbits(32))
+    wanted: deque[tuple[int, int]] = deque()  # (cycle, drained word)
+    done: deque[int] = deque()
+    totals = np.zeros((columns, lanes), dtype=np.int64)
+    left, since_last, fresh, maximum = 0, groups, True, False
+    for cycle in range(CYCLES + 2 * groups + stages + 10):
+        ending = cycle >= CYCLES
+        if left == 0 and not ending:
+            left = max(rng.randint(1, 6), groups - since_last)  # a block is never shorter than the drain before it
+            fresh, maximum = True, p["MAXIMUM"] == 1 and rng.random() < 0.5
+        beat = left > 0 and (ending or rng.random() < 0.8)
+        weights_LT = _operands(noise, weight_range, (lanes, terms))
+        inputs_CLT = _operands(noise, input_range, (columns, 1 if p["SHARED"] == 1 else lanes, terms))
+        last = beat and left == 1
+        device.set("weights", _pack(weights_LT.ravel().tolist(), p["WEIGHT_BITS"]))
+        device.set("inputs", _pack(inputs_CLT.ravel().tolist(), p["INPUT_BITS"]))
+        for port, value in (("beat_valid", beat), ("beat_first", beat and fresh), ("beat_last", last),
+                            ("beat_maximum", maximum)):
+            device.set(port, int(value))
+        since_last += 1
+        if beat:
+            if maximum:
+                values = inputs_CLT[:, :, 0]
+                totals = values if fresh else np.maximum(totals, values)
+            else:
+                totals = (0 if fresh else totals) + (weights_LT * inputs_CLT).sum(axis=2)
+            fresh = False
+            left -= 1
+        if last:
+            since_last = 0
+            done.append(cycle + stages - 1)
+            drained = totals.reshape(groups, drains).tolist()
+            wanted.extend((cycle + stages + 1 + i, _pack(group, p["ACC_BITS"])) for i, group in enumerate(drained))
+        await RisingEdge(dut.clk)
+        expected = bool(done) and done[0] == cycle
+        assert bool(device.get("block_done")) == expected, \
+            f"{device.name}, cycle {cycle}: block_done must be {int(expected)}"
+        if expected:
+            done.popleft()
+        if wanted and wanted[0][0] == cycle:
+            word = wanted.popleft()[1]
+            got = device.get("drain")
+            assert got == word, f"{device.name}, cycle {cycle}: drain must be {word:#x}, not {got:#x}"
+    assert not wanted, f"{device.name}: every block must be drained, and {len(wanted)} groups were not"
+    assert not done, f"{device.name}: every block must be announced, and {len(done)} were not"
+
+
+def _operands(noise: np.random.Generator, reach: tuple[int, int], shape: tuple[int, ...]) -> npt.NDArray[np.int64]:
+    """Random numbers, a quarter of them the smallest or the largest."""
+    low, high = reach
+    values = noise.integers(low, high + 1, shape)
+    return np.where(noise.random(shape) < 0.25, noise.choice([low, high], shape), values)
 
 
 @cocotb.test()
 async def requantizer(dut: Any) -> None:
-    """Each layer's constants, a value a cycle: results as `autonba.arithmetic` defines them, five cycles later."""
+    """Each layer's constants, a value a cycle: results as `autonba.arithmetic` defines them, in the documented cycle."""
     devices, rng = await _start(dut)
     for device in (d for d in devices if d.module.startswith("requantize_")):
         facts = device.facts
@@ -198,24 +214,21 @@ async def requantizer(dut: Any) -> None:
                 if device.has(port):
                     device.set(port, value)
             wanted: deque[tuple[int, int]] = deque()
-            previous = 0
-            for cycle in range(60 + REQUANTIZER_LATENCY):
+            coming: deque[dict[str, int]] = deque([{}] * REQUANTIZE_STAGES, maxlen=REQUANTIZE_STAGES)  # latest first
+            for cycle in range(60 + REQUANTIZE_STAGES):
                 reach = acc_bits - rng.randint(1, acc_bits - 1)  # small values as often as large ones
                 acc = rng.randint(-(1 << (reach - 1)), (1 << (reach - 1)) - 1)
                 least, most = -(1 << (acc_bits - 1)) - min(acc, 0), (1 << (acc_bits - 1)) - 1 - max(acc, 0)  # no overflow
                 bias = rng.randint(least, most) if rng.random() < 0.5 else max(least, min(rng.randint(-100, 100), most))
                 m = rng.randrange(1 << rng.randint(1, 16))
                 residual = rng.randint(*value_range(facts["residual_bits"], True)) if facts["residual_bits"] else 0
-                device.set("acc", acc)
-                device.set("bias", bias)
-                if device.has("multiplier"):
-                    device.set("multiplier", m)
-                if device.has("residual"):
-                    device.set("residual", previous)  # a residual comes one cycle behind its accumulator
-                previous = residual
+                coming.appendleft({"acc": acc, "bias": bias, "multiplier": m, "residual": residual})
+                for port in ("acc", "bias", "multiplier", "residual"):
+                    if device.has(port):
+                        device.set(port, coming[REQUANTIZER_INPUT_STAGE[port]].get(port, 0))
                 value = acc + bias if layer["raw"] else int(constants.compute(
                     np.array([acc + bias]), np.array([m]), np.array([residual]))[0])
-                wanted.append((cycle + REQUANTIZER_LATENCY, value))
+                wanted.append((cycle + REQUANTIZE_STAGES, value))
                 await RisingEdge(dut.clk)
                 if wanted[0][0] == cycle:
                     expected = wanted.popleft()[1]

@@ -152,7 +152,10 @@ class _Elaboration:
     def _declarations(self, item: Any) -> None:
         if isinstance(item, ast.Decl):
             for part in item.list:
-                self._declare(part)
+                if isinstance(part, ast.Localparam):  # of a generate block
+                    self.scope[part.name] = self._value(part.value.var)
+                else:
+                    self._declare(part)
 
     def _declare(self, part: Any) -> None:
         if not isinstance(part, ast.Input | ast.Output | ast.Wire | ast.Reg):
