@@ -23,7 +23,7 @@ from autonba.errors import BundleError, SpecError
 from autonba.golden import LayerWeights, Weights, check_weights
 from autonba.network import Layer, Network, Tensor
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 1
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # zip entries carry a date; a fixed one keeps the file's bytes a function of its content
 
 

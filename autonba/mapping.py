@@ -1,8 +1,9 @@
 """How a network lies on an accelerator: loop nests, channel orders, buffers, widths. Every stage reads it from here.
 
-A *row task* computes one output row of one layer. For each column, *blocks* of `out_lanes` output channels are computed
-one after the other; a block takes one cycle for each kernel tap and each word of `in_lanes` input channels it needs.
-Tensors are stored in a *physical* channel order, which absorbs channel shuffles; groups become sets of input words.
+A *row task* computes one or several output rows of one layer. It is made of *visits*: one block of `out_lanes` output
+channels at one set of `columns` output columns, which takes a cycle for each `taps` kernel taps of a kernel row and each
+word of `in_lanes` input channels it needs. Tensors are stored in a *physical* channel order, which absorbs channel
+shuffles; groups become sets of input words. Row buffers are banked by column where several columns are read at once.
 """
 
 from __future__ import annotations
@@ -14,11 +15,22 @@ from functools import cached_property, lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from autonba.accelerator import SINK, SOURCE, Accelerator, Chunk, Port
+from autonba.accelerator import SINK, SOURCE, Accelerator, Chunk, Loops, Port
 from autonba.arithmetic import LOGIT_BITS, ceil_div, clog2, signed_width
 from autonba.errors import SpecError
 from autonba.golden import Weights, accumulator_range
-from autonba.network import INPUT, Layer, Network, Tensor, effective_kernel, shuffle_order
+from autonba.network import (
+    INPUT,
+    Layer,
+    Network,
+    Tensor,
+    effective_groups,
+    effective_kernel,
+    effective_padding,
+    effective_stride,
+    shuffle_order,
+)
+from autonba.pipeline import MULTIPLY_STAGES, tree_stages
 
 Order = tuple[int, ...]  # physical channel -> logical channel
 
@@ -52,26 +64,29 @@ class WordNest:
 
 @dataclass(frozen=True, kw_only=True)
 class RowPattern:
-    """Rows of a map of `rows` rows that output row `y` needs, for one direction of a kernel."""
+    """Rows of a map of `rows` rows that each of `tasks` row tasks needs.
+
+    Task t reads the rows `t * step - padding` ... `t * step - padding + span - 1`, where they exist.
+    """
 
     rows: int
-    out_rows: int
-    kernel: int
-    stride: int
+    tasks: int
+    span: int
+    step: int
     padding: int
 
-    def first(self, y: int) -> int:
-        """Oldest row still wanted when row `y` is computed; after the last row, the next image's first."""
-        return self.rows if y >= self.out_rows else max(y * self.stride - self.padding, 0)
+    def first(self, t: int) -> int:
+        """Oldest row still wanted when task `t` runs; after the last task, the next image's first."""
+        return self.rows if t >= self.tasks else max(t * self.step - self.padding, 0)
 
-    def release(self, y: int) -> int:
-        """Rows given back after row `y`."""
-        return self.first(y + 1) - self.first(y)
+    def release(self, t: int) -> int:
+        """Rows given back after task `t`."""
+        return self.first(t + 1) - self.first(t)
 
-    def need(self, y: int) -> int:
+    def need(self, t: int) -> int:
         """Rows that must be present, counted from the oldest wanted one: those read and those given back."""
-        last = min(y * self.stride - self.padding + self.kernel, self.rows)
-        return max(last, self.first(y + 1)) - self.first(y)
+        last = min(t * self.step - self.padding + self.span, self.rows)
+        return max(last, self.first(t + 1)) - self.first(t)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +95,7 @@ class LayerPlan:
 
     layer: Layer
     chunk: Chunk
+    loops: Loops
     index: int
     source: Tensor
     out: Tensor
@@ -96,33 +112,68 @@ class LayerPlan:
 
     @property
     def stride(self) -> tuple[int, int]:
-        """Stride; irrelevant for a global pool, which has one position."""
-        return (1, 1) if self.layer.op == "global_pool" else self.layer.stride
+        """Stride."""
+        return effective_stride(self.layer)
+
+    @property
+    def padding(self) -> tuple[int, int]:
+        """Padding."""
+        return effective_padding(self.layer)
+
+    @property
+    def groups(self) -> int:
+        """Groups; the number of channels for a pool."""
+        return effective_groups(self.layer, self.source)
+
+    @property
+    def weight_bits(self) -> int:
+        """Bits of a weight; a pool multiplies by one."""
+        return 2 if self.layer.is_pool else self.layer.weight_bits
+
+    @property
+    def kernel_steps(self) -> int:
+        """Cycles in which a kernel row is read for one word of channels."""
+        return ceil_div(self.kernel[1], self.chunk.taps)
 
     @property
     def beats(self) -> int:
-        """Multiply cycles of a block."""
-        return self.kernel[0] * self.kernel[1] * self.nest.words
+        """Multiply cycles of a visit."""
+        return self.kernel[0] * self.kernel_steps * self.nest.words
 
     @property
-    def drain_cycles(self) -> int:
-        """Cycles in which a block's accumulators leave."""
+    def block_groups(self) -> int:
+        """Groups of `drain_lanes` channels in a block."""
         return self.chunk.out_lanes // self.chunk.drain_lanes
 
     @property
+    def drain_cycles(self) -> int:
+        """Cycles in which a visit's accumulators leave."""
+        return self.chunk.columns * self.block_groups
+
+    @property
     def period(self) -> int:
-        """Cycles from block to block."""
+        """Cycles from visit to visit."""
         return max(self.beats, self.drain_cycles)
+
+    @property
+    def column_sets(self) -> int:
+        """Sets of `columns` neighbouring output columns in a row."""
+        return ceil_div(self.out.width, self.chunk.columns)
+
+    @property
+    def visits_per_block(self) -> int:
+        """Visits of a block in a task."""
+        return self.loops.rows * self.column_sets
 
     @property
     def task_cycles(self) -> int:
         """Cycles of a row task."""
-        return self.nest.blocks * self.out.width * self.period
+        return self.nest.blocks * self.visits_per_block * self.period
 
     @property
     def tasks(self) -> int:
         """Row tasks of an image."""
-        return self.out.height
+        return self.out.height // self.loops.rows
 
     @property
     def busy(self) -> int:
@@ -130,16 +181,25 @@ class LayerPlan:
         return self.tasks * self.task_cycles
 
     @property
+    def streams(self) -> bool:
+        """Whether the weights come from DRAM."""
+        return self.loops.weights == "stream"
+
+    @property
     def pattern(self) -> RowPattern:
         """Rows of the main input that each task needs."""
-        padding = 0 if self.layer.op == "global_pool" else self.layer.padding[0]
-        return RowPattern(rows=self.source.height, out_rows=self.out.height, kernel=self.kernel[0],
-                          stride=self.stride[0], padding=padding)
+        return RowPattern(rows=self.source.height, tasks=self.tasks, step=self.loops.rows * self.stride[0],
+                          span=(self.loops.rows - 1) * self.stride[0] + self.kernel[0], padding=self.padding[0])
 
     @property
     def weight_words(self) -> int:
-        """Weight ROM words of this layer."""
+        """Words of this layer's weights."""
         return self.nest.blocks * self.beats
+
+    @property
+    def parameter_words(self) -> int:
+        """Words of this layer's biases and multipliers."""
+        return self.nest.blocks * self.block_groups
 
     @property
     def channel_groups(self) -> int:
@@ -149,19 +209,20 @@ class LayerPlan:
 
 @dataclass(frozen=True, kw_only=True)
 class Edge:
-    """One reader of a buffer: `consumer` is a layer's name, or 'output'."""
+    """One reader of a buffer: `consumer` is a layer's name, or 'output'; `produced` rows are written by each task."""
 
     name: str
     producer: str  # layer name or 'input'
     consumer: str
     port: Port
     buffer: int  # index into Plan.buffers
+    produced: int
     pattern: RowPattern
 
 
 @dataclass(frozen=True, kw_only=True)
 class BufferPlan:
-    """A circular buffer inside a memory. Sizes in words of the memory's `lanes` channels."""
+    """A circular buffer inside a memory. Sizes in words of the memory's `lanes` channels, in each column bank."""
 
     tensor: Tensor
     writer: str  # agent
@@ -176,7 +237,10 @@ class BufferPlan:
 
 @dataclass(frozen=True, kw_only=True)
 class MemoryPlan:
-    """The memory between a writer and a port of a reader, both 'input', 'output' or a chunk."""
+    """The memory between a writer and a port of a reader, both 'input', 'output' or a chunk.
+
+    Column c of a row lies in bank c mod `banks`, and `depth` is that of a bank.
+    """
 
     name: str
     writer: str
@@ -186,6 +250,7 @@ class MemoryPlan:
     read_lanes: int
     lane_bits: int
     signed: bool
+    banks: int
     depth: int
     buffers: tuple[BufferPlan, ...]
 
@@ -203,10 +268,16 @@ class ChunkPlan:
     index: int
     layers: tuple[LayerPlan, ...]
     weight_bits: int
-    input_bits: int  # signed operand
+    input_bits: int  # operand: signed, or unsigned with an offset where multipliers are packed
     residual_bits: int  # signed; 0 without residuals
     acc_bits: int
     write_bits: int  # signed
+    offset_layers: frozenset[str]  # layers whose inputs are stored signed and multiplied with an offset
+
+    @property
+    def input_offset(self) -> int:
+        """What packed multipliers add to signed inputs."""
+        return 1 << (self.input_bits - 1)
 
     @property
     def residual_multiplier_bits(self) -> int:
@@ -231,18 +302,28 @@ class ChunkPlan:
 
     @property
     def weight_words(self) -> int:
-        """Depth of the weight ROM."""
-        return sum(lp.weight_words for lp in self.layers)
+        """Words of weights that stay on the chip."""
+        return sum(lp.weight_words for lp in self.layers if not lp.streams)
+
+    @property
+    def stream_words(self) -> int:
+        """Words of the largest streamed block; the weight memory holds two of that size."""
+        return max((lp.beats for lp in self.layers if lp.streams), default=0)
 
     @property
     def parameter_words(self) -> int:
         """Depth of the ROM of biases and multipliers."""
-        return sum(lp.nest.blocks * lp.drain_cycles for lp in self.layers)
+        return sum(lp.parameter_words for lp in self.layers)
 
     @property
-    def tree_stages(self) -> int:
-        """Registers in the adder tree: one for every two levels."""
-        return ceil_div(clog2(self.chunk.in_lanes), 2) if self.chunk.kind == "conv" else 0
+    def array_stages(self) -> int:
+        """Cycles from the array's operands to its accumulators."""
+        return 1 + MULTIPLY_STAGES[self.chunk.multiplier] + tree_stages(self.chunk.terms)
+
+    @property
+    def maximum(self) -> bool:
+        """Whether some layer takes maxima."""
+        return any(lp.layer.op == "max_pool" for lp in self.layers)
 
     @property
     def busy(self) -> int:
@@ -282,19 +363,42 @@ class _Stored:
 
 def word_nest(layer: Layer, source: Tensor, chunk: Chunk, input_order: Order, output_order: Order) -> WordNest:
     """The cheapest affine nest that reaches every input word each block needs; raises SpecError where there is none."""
-    groups = source.channels if layer.op == "global_pool" else layer.groups
-    if chunk.kind == "depthwise" and not (groups == source.channels == layer.out_channels):
-        raise SpecError(
-            f"layer {layer.name!r}: allocation must be a conv chunk unless the layer is depthwise or a global pool, "
-            f"not {chunk.name!r}"
-        )
+    groups = effective_groups(layer, source)
+    if chunk.kind == "depthwise" and groups != source.channels:
+        raise SpecError(f"layer {layer.name!r}: allocation must be a conv chunk unless the layer is depthwise or a pool, "
+                        f"not {chunk.name!r}")
+    if layer.op == "max_pool" and (chunk.kind != "depthwise" or chunk.taps > 1 or chunk.multiplier == "packed"):
+        raise SpecError(f"layer {layer.name!r}: allocation of a max_pool must be a depthwise chunk with one tap and without "
+                        f"packed multipliers, not {chunk.name!r}")
     nest = _word_nest(groups, chunk.out_lanes, chunk.in_lanes, input_order, output_order)
-    if chunk.kind == "depthwise" and nest.words != 1:
-        raise SpecError(
-            f"layer {layer.name!r}: allocation must be a conv chunk where input and output are stored in different "
-            f"channel orders, not {chunk.name!r}"
-        )
+    if chunk.kind == "depthwise" and not _lanes_meet(nest, chunk.out_lanes, input_order, output_order):
+        raise SpecError(f"layer {layer.name!r}: allocation must be a conv chunk where the lanes of input and output channels "
+                        f"differ, not {chunk.name!r}")
     return nest
+
+
+def _lanes_meet(nest: WordNest, lanes: int, input_order: Order, output_order: Order) -> bool:
+    """Whether each output channel's input lies in its own lane of the one word that its block reads."""
+    if nest.words != 1:
+        return False
+    multiplier = len(output_order) // len(input_order)
+    channels = np.full(ceil_div(len(input_order), lanes) * lanes, -1)
+    channels[: len(input_order)] = input_order
+    words = channels.reshape(-1, lanes)
+    wanted = np.full(nest.blocks * lanes, -1)
+    wanted[: len(output_order)] = np.asarray(output_order) // multiplier
+    return all(
+        (row[row >= 0] == words[nest.of_block(block)[0]][row >= 0]).all()
+        for block, row in enumerate(wanted.reshape(-1, lanes))
+    )
+
+
+def _depthwise_order(chunk: Chunk, input_order: Order, multiplier: int) -> Order:
+    """Order of the outputs of a depthwise convolution that keeps each of them near its input, and where it can in its lane."""
+    if multiplier == 1 or chunk.kind == "conv" or len(input_order) % chunk.in_lanes:
+        return tuple(c * multiplier + j for c in input_order for j in range(multiplier))
+    words = np.asarray(input_order).reshape(-1, 1, chunk.in_lanes)
+    return tuple((words * multiplier + np.arange(multiplier)[None, :, None]).ravel().tolist())
 
 
 @lru_cache(maxsize=65536)
@@ -344,7 +448,7 @@ def plan(network: Network, accelerator: Accelerator, weights: Weights | None = N
     """
     layers = _plan_layers(network, accelerator)
     buffers, edges = _plan_buffers(network, accelerator, layers)
-    memories = _plan_memories(network, accelerator, buffers)
+    memories = _plan_memories(network, accelerator, layers, buffers)
     placed = [b for memory in memories for b in memory.buffers]
     by_key = {(b.tensor.name, b.reader, b.port): b for b in placed}
     ordered = tuple(by_key[b.tensor.name, b.reader, b.port] for b in buffers)
@@ -357,11 +461,16 @@ def plan(network: Network, accelerator: Accelerator, weights: Weights | None = N
 
 def required_buffers(network: Network, accelerator: Accelerator) -> dict[tuple[str, str, Port], int]:
     """Every (tensor, reader, port) that needs a buffer, with the fewest rows its readers can work with."""
+    return _least_rows(network, accelerator, _plan_layers(network, accelerator))
+
+
+def _least_rows(
+    network: Network, accelerator: Accelerator, layers: Mapping[str, LayerPlan]
+) -> dict[tuple[str, str, Port], int]:
     keys: dict[tuple[str, str, Port], int] = {}
-    for _, consumer, port, tensor, pattern in _uses(network, _plan_layers(network, accelerator)):
-        reader = SINK if consumer == SINK else accelerator.allocation[consumer]
-        key = (tensor, reader, port)
-        keys[key] = max(keys.get(key, 1), max(pattern.need(y) for y in range(pattern.out_rows)))
+    for producer, consumer, port, tensor, pattern in _uses(network, layers):
+        key = (tensor, SINK if consumer == SINK else accelerator.allocation[consumer], port)
+        keys[key] = max(keys.get(key, _produced(layers, producer)), max(pattern.need(t) for t in range(pattern.tasks)))
     return keys
 
 
@@ -372,7 +481,7 @@ def _plan_layers(network: Network, accelerator: Accelerator) -> dict[str, LayerP
     counts = dict.fromkeys((chunk.name for chunk in accelerator.chunks), 0)
     for name in accelerator.allocation:
         if name not in tensors or name == INPUT or network.layer(name).op == "shuffle":
-            raise SpecError(f"accelerator: allocation must name conv and global_pool layers of the network, not {name!r}")
+            raise SpecError(f"accelerator: allocation must name conv and pool layers of the network, not {name!r}")
     for layer in network.layers:
         source = stored[layer.input]
         if layer.op == "shuffle":
@@ -385,12 +494,16 @@ def _plan_layers(network: Network, accelerator: Accelerator) -> dict[str, LayerP
         order: Order = tuple(range(layer.out_channels))
         if layer.residual is not None:
             order = stored[layer.residual].order
-        elif layer is not network.layers[-1] and layer.is_depthwise and len(source.order) == layer.out_channels:
-            order = source.order
+        elif layer is not network.layers[-1] and effective_groups(layer, tensors[layer.input]) == len(source.order):
+            order = _depthwise_order(chunk, source.order, layer.out_channels // len(source.order))
         if layer is network.layers[-1] and order != tuple(range(layer.out_channels)):
             raise SpecError(f"layer {layer.name!r}: residual of the last layer must not be shuffled; add a layer")
+        loops = accelerator.loops_of(layer.name)
+        if tensors[layer.name].height % loops.rows:
+            raise SpecError(f"layer {layer.name!r}: loops.rows must divide the {tensors[layer.name].height} output rows, "
+                            f"not {loops.rows}")
         layers[layer.name] = LayerPlan(
-            layer=layer, chunk=chunk, index=counts[chunk.name], source=tensors[layer.input], out=tensors[layer.name],
+            layer=layer, chunk=chunk, loops=loops, index=counts[chunk.name], source=tensors[layer.input], out=tensors[layer.name],
             root=source.root, residual_root=None if layer.residual is None else stored[layer.residual].root,
             input_order=source.order, output_order=order,
             nest=word_nest(layer, tensors[layer.input], chunk, source.order, order),
@@ -407,12 +520,17 @@ def _uses(
     for name, lp in layers.items():
         yield lp.root, name, "main", lp.root, lp.pattern
         if lp.residual_root is not None:
-            rows = lp.out.height
+            rows = lp.loops.rows
             yield lp.residual_root, name, "residual", lp.residual_root, RowPattern(
-                rows=rows, out_rows=rows, kernel=1, stride=1, padding=0)
+                rows=lp.out.height, tasks=lp.tasks, span=rows, step=rows, padding=0)
     last = network.layers[-1].name
     rows = layers[last].out.height
-    yield last, SINK, "main", last, RowPattern(rows=rows, out_rows=rows, kernel=1, stride=1, padding=0)
+    yield last, SINK, "main", last, RowPattern(rows=rows, tasks=rows, span=1, step=1, padding=0)
+
+
+def _produced(layers: Mapping[str, LayerPlan], producer: str) -> int:
+    """Rows that each task of `producer` writes."""
+    return 1 if producer == INPUT else layers[producer].loops.rows
 
 
 def _plan_buffers(
@@ -420,7 +538,7 @@ def _plan_buffers(
 ) -> tuple[list[BufferPlan], list[Edge]]:
     tensors = network.tensors
     given = {(b.tensor, b.reader, b.port): b.rows for b in accelerator.buffers}
-    least = required_buffers(network, accelerator)
+    least = _least_rows(network, accelerator, layers)
     for key in least:
         if key not in given:
             raise SpecError(f"accelerator: buffers must hold one for tensor {key[0]!r}, reader {key[1]!r}, port {key[2]!r}")
@@ -436,16 +554,25 @@ def _plan_buffers(
         writer = SOURCE if tensor == INPUT else accelerator.allocation[tensor]
         lanes = max(_write_lanes(network, accelerator, writer), _read_lanes(accelerator, reader, port))
         pixel = ceil_div(tensors[tensor].channels, lanes)
+        columns = ceil_div(tensors[tensor].width, _banks(layers, reader, port))
         buffers.append(BufferPlan(
             tensor=tensors[tensor], writer=writer, reader=reader, port=port, rows=given[tensor, reader, port], base=0,
-            pixel_words=pixel, row_words=pixel * tensors[tensor].width, memory=f"{writer}_to_{reader}_{port}"))
+            pixel_words=pixel, row_words=pixel * columns, memory=f"{writer}_to_{reader}_{port}"))
     edges = []
     for producer, consumer, port, tensor, pattern in _uses(network, layers):
         reader = SINK if consumer == SINK else accelerator.allocation[consumer]
         suffix = "" if port == "main" else "_residual"
         edges.append(Edge(name=f"{producer}_to_{consumer}{suffix}", producer=producer, consumer=consumer, port=port,
-                          buffer=keys.index((tensor, reader, port)), pattern=pattern))
+                          buffer=keys.index((tensor, reader, port)), produced=_produced(layers, producer), pattern=pattern))
     return buffers, edges
+
+
+def _banks(layers: Mapping[str, LayerPlan], reader: str, port: Port) -> int:
+    """Column banks that `reader` needs to have all the columns of a cycle at once."""
+    if reader == SINK or port == "residual":
+        return 1
+    own = [lp for lp in layers.values() if lp.chunk.name == reader]
+    return 1 << clog2(max((lp.chunk.columns - 1) * lp.stride[1] + lp.chunk.taps for lp in own))
 
 
 def _write_lanes(network: Network, accelerator: Accelerator, writer: str) -> int:
@@ -460,7 +587,7 @@ def _read_lanes(accelerator: Accelerator, reader: str, port: Port) -> int:
 
 
 def _plan_memories(
-    network: Network, accelerator: Accelerator, buffers: list[BufferPlan]
+    network: Network, accelerator: Accelerator, layers: Mapping[str, LayerPlan], buffers: list[BufferPlan]
 ) -> tuple[MemoryPlan, ...]:
     memories = []
     for name in dict.fromkeys(b.memory for b in buffers):
@@ -476,7 +603,8 @@ def _plan_memories(
             name=name, writer=first.writer, reader=first.reader, port=first.port,
             write_lanes=_write_lanes(network, accelerator, first.writer),
             read_lanes=_read_lanes(accelerator, first.reader, first.port),
-            lane_bits=bits, signed=signed, depth=base, buffers=tuple(placed)))
+            lane_bits=bits, signed=signed, banks=_banks(layers, first.reader, first.port), depth=base,
+            buffers=tuple(placed)))
     return tuple(memories)
 
 
@@ -485,26 +613,28 @@ def _plan_chunk(
     weights: Weights | None,
 ) -> ChunkPlan:
     own = tuple(lp for lp in layers.values() if lp.chunk.name == chunk.name)
+    packed = chunk.multiplier == "packed"
 
-    def operand_bits(port: Port) -> int:
-        return max((m.lane_bits + (not m.signed) for m in memories if m.reader == chunk.name and m.port == port),
-                   default=0)
+    def operand_bits(port: Port, unsigned: bool) -> int:
+        return max((m.lane_bits + (not m.signed and not unsigned) for m in memories
+                    if m.reader == chunk.name and m.port == port), default=0)
 
     def acc_bits(lp: LayerPlan) -> int:
-        taps = lp.kernel[0] * lp.kernel[1] * (1 if lp.layer.op == "global_pool" else
-                                              lp.source.channels // lp.layer.groups)
-        weight_bits = 2 if lp.layer.op == "global_pool" else lp.layer.weight_bits
-        products = weight_bits + lp.source.bits + clog2(taps) + 1
+        taps = 1 if lp.layer.op == "max_pool" else lp.kernel[0] * lp.kernel[1] * (lp.source.channels // lp.groups)
+        products = lp.weight_bits + lp.source.bits + clog2(taps) + 1
         if weights is None:
             return products
         return max(products, signed_width(*accumulator_range(network, lp.layer, weights[lp.layer.name])))
 
-    weight_bits = max(2 if lp.layer.op == "global_pool" else lp.layer.weight_bits for lp in own)
-    input_bits = operand_bits("main")
-    sum_bits = weight_bits + input_bits + (clog2(chunk.in_lanes) if chunk.kind == "conv" else 0)
+    weight_bits = max(lp.weight_bits for lp in own)
+    input_bits = operand_bits("main", packed)
+    sum_bits = weight_bits + input_bits + clog2(chunk.terms)
+    signed_tensors = {b.tensor.name for m in memories if m.reader == chunk.name and m.port == "main" and m.signed
+                      for b in m.buffers}
     return ChunkPlan(
         chunk=chunk, index=index, layers=own, weight_bits=weight_bits,
-        input_bits=input_bits, residual_bits=operand_bits("residual"),
+        input_bits=input_bits, residual_bits=operand_bits("residual", False),
         acc_bits=max(sum_bits + 1, *(acc_bits(lp) for lp in own)),
         write_bits=max(LOGIT_BITS if lp.layer.raw else lp.out.bits + (not lp.out.signed) for lp in own),
+        offset_layers=frozenset(lp.layer.name for lp in own if packed and lp.root in signed_tensors),
     )

@@ -9,7 +9,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from autonba.accelerator import SINK, SOURCE
-from autonba.arithmetic import LOGIT_BITS
+from autonba.arithmetic import LOGIT_BITS, clog2
 from autonba.errors import SpecError
 from autonba.hwgen.layout import (
     index_bits,
@@ -55,6 +55,8 @@ class ImageInput(wiring.Component):
         for i, memory in enumerate(self._memories):
             ports[f"out{i}_enable"] = Out(1)
             ports[f"out{i}_address"] = Out(write_address_bits(memory))
+            if memory.banks > 1:
+                ports[f"out{i}_column"] = Out(clog2(memory.banks))
         for edge in self._edges:
             ports[f"{edge.name}_free"] = In(token_bits(plan.buffers[edge.buffer].rows))
         super().__init__(ports)
@@ -62,8 +64,9 @@ class ImageInput(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         image = self._plan.network.input
-        column, row = Signal(index_bits(image.width)), Signal(index_bits(image.height))
-        row_open, filling, dropping, inside_image = Signal(), Signal(), Signal(), Signal()
+        column, row = Signal(index_bits(image.width), name="column"), Signal(index_bits(image.height), name="row")
+        row_open, filling, dropping, inside_image = (
+            Signal(name=name) for name in ("row_open", "filling", "dropping", "inside_image"))
         may_open, beat, row_end, last_pixel = Signal(), Signal(), Signal(), Signal()
         may_begin = Signal()
         m.d.comb += [
@@ -102,9 +105,16 @@ class ImageInput(wiring.Component):
             pointer = Signal(write_address_bits(memory), init=cursor.base, name=f"out{i}_pointer")
             address = getattr(self, f"out{i}_address")
             m.d.comb += getattr(self, f"out{i}_enable").eq(write)
+            last_bank: Value = Const(1)
+            if memory.banks > 1:
+                bank = Signal(range(memory.banks), name=f"out{i}_bank")
+                last_bank = (bank == memory.banks - 1) | row_end
+                with m.If(beat):
+                    m.d.sync += [bank.eq(Mux(last_bank, 0, bank + 1)), getattr(self, f"out{i}_column").eq(bank)]
             with m.If(beat):
-                m.d.sync += [address.eq(pointer),
-                             pointer.eq(advance(pointer, cursor.pixel % cursor.size, cursor.base, cursor.size))]
+                m.d.sync += address.eq(pointer)
+                with m.If(last_bank):
+                    m.d.sync += pointer.eq(advance(pointer, cursor.pixel % cursor.size, cursor.base, cursor.size))
         return m
 
 
@@ -210,7 +220,7 @@ class HostRegisters(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        error, flight = Signal(2), Signal(16)
+        error, flight = Signal(2, name="error"), Signal(16, name="flight")
         reset_left = Signal(range(RESET_CYCLES + 1))
         busy = Signal()
         counted = {

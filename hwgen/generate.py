@@ -10,6 +10,7 @@ from typing import Any
 from autonba import __version__
 from autonba.accelerator import SINK, SOURCE
 from autonba.arithmetic import MULTIPLIER_BITS, clog2
+from autonba.boards import find_board
 from autonba.bundle import Bundle, write_bytes
 from autonba.cost.resources import uses_block_ram
 from autonba.errors import AutonbaError, SpecError
@@ -29,11 +30,13 @@ from autonba.hwgen.verilog import banner, emit, template_environment
 from autonba.hwgen.writer import Writer
 from autonba.mapping import MemoryPlan, Plan, plan
 from autonba.memory_image import hex_lines, parameter_bits, parameter_rom, weight_rom
+from autonba.packing import PORT_BITS, chunk_packing
 
 LIBRARY = (
-    "adder_tree", "mac_array", "mac_lane", "multiply_dsp", "multiply_lut", "ram_block", "ram_distributed", "rom_block",
-    "rom_logic", "row_buffer", "row_tokens",
+    "adder_tree", "column_buffer", "column_rotate", "mac_array", "mac_lane", "mac_pack", "multiply_dsp", "multiply_lut",
+    "multiply_packed", "ram_block", "ram_distributed", "rom_block", "rom_logic", "row_buffer", "row_tokens",
 )
+MULTIPLIER_STYLES = {"lut": 0, "dsp": 1, "packed": 2}  # parameter of mac_array
 
 
 def generate(bundle: Bundle) -> list[Path]:
@@ -69,7 +72,7 @@ def render(bundle: Bundle) -> dict[str, str]:
         verilog[f"sequence_{name}.v"] = emit(Sequencer(layout), f"sequence_{name}")
         verilog[f"write_{name}.v"] = emit(Writer(layout), f"write_{name}")
         verilog[f"requantize_{name}.v"] = emit(Requantizer(RequantizerShape.of(chunk)), f"requantize_{name}")
-        values = chunk_values(layout)
+        values = chunk_values(layout, PORT_BITS[find_board(design.target.board).family])
         verilog[f"chunk_{name}.v"] = environment.get_template("chunk.v.j2").render(values)
         hexes[f"{name}_weights.hex"] = hex_lines(weight_rom(chunk, weights), values["weight_word_bits"])
         hexes[f"{name}_parameters.hex"] = hex_lines(parameter_rom(chunk, weights), values["parameter_word_bits"])
@@ -80,8 +83,8 @@ def render(bundle: Bundle) -> dict[str, str]:
     return {name: head + text for name, text in verilog.items()} | hexes | {"rtl.f": listing}
 
 
-def chunk_values(layout: ChunkLayout) -> dict[str, Any]:
-    """Values of chunk.v.j2."""
+def chunk_values(layout: ChunkLayout, port_bits: int) -> dict[str, Any]:
+    """Values of chunk.v.j2; `port_bits` is the wide port of the part's DSP blocks."""
     chunk, spec = layout.chunk, layout.chunk.chunk
     shape = RequantizerShape.of(chunk)
     signals: list[tuple[str, int]] = []
@@ -92,12 +95,20 @@ def chunk_values(layout: ChunkLayout) -> dict[str, Any]:
         signals += [("half", shape.half_bits), ("shift", shape.shift_bits), ("low", width), ("high", width)]
         if shape.raw:
             signals.append(("raw", 1))
-    weight_word = spec.multipliers * chunk.weight_bits
+    weight_word = spec.weights_per_cycle * chunk.weight_bits
+    packing = chunk_packing(spec, chunk.weight_bits, chunk.input_bits, port_bits)
+    packed = spec.multiplier == "packed"
     parameter_word = spec.drain_lanes * parameter_bits(chunk)
     return {
         "name": spec.name, "kind": spec.kind, "out_lanes": spec.out_lanes, "in_lanes": spec.in_lanes,
-        "read_lanes": spec.in_lanes, "drain_lanes": spec.drain_lanes, "multiplier": spec.multiplier,
-        "levels": clog2(spec.in_lanes) if spec.kind == "conv" else 0, "tree_stages": chunk.tree_stages,
+        "taps": spec.taps, "columns": spec.columns, "terms": spec.terms, "drain_lanes": spec.drain_lanes,
+        "multiplier": spec.multiplier, "multiplier_style": MULTIPLIER_STYLES[spec.multiplier],
+        "fields": packing.fields if packed else 1, "spacing": packing.spacing if packed else 1,
+        "banks": layout.banks, "bank_bits": layout.bank_bits, "strides": layout.strides,
+        "stride_bits": index_bits(len(layout.strides)), "maximum": chunk.maximum,
+        "operand_bits": layout.banks * spec.in_lanes * chunk.input_bits,
+        "array_input_bits": spec.columns * spec.taps * spec.in_lanes * chunk.input_bits,
+        "lowest": _constant_text(1 << (chunk.input_bits - 1), chunk.input_bits),
         "weight_bits": chunk.weight_bits, "input_bits": chunk.input_bits, "acc_bits": chunk.acc_bits,
         "write_bits": chunk.write_bits, "residual_operand_bits": chunk.residual_bits,
         "multiplier_bits": MULTIPLIER_BITS, "parameter_bits": parameter_bits(chunk), "requantizes": shape.requantizes,
@@ -110,17 +121,17 @@ def chunk_values(layout: ChunkLayout) -> dict[str, Any]:
         "parameter_word_bits": parameter_word, "parameter_words": chunk.parameter_words,
         "parameter_address_bits": index_bits(chunk.parameter_words),
         "parameter_style": _rom_style(parameter_word, chunk.parameter_words),
-        "main_memories": [_read_values(m, layout.read_bits, chunk.input_bits) for m in layout.main_memories],
-        "residual_memories": [_read_values(m, layout.residual_bits, chunk.residual_bits)
+        "main_memories": [_read_values(m, layout.read_bits, chunk.input_bits, packed) for m in layout.main_memories],
+        "residual_memories": [_read_values(m, layout.residual_bits, chunk.residual_bits, False)
                               for m in layout.residual_memories],
         "output_memories": [
-            {"name": m.name, "write_address_bits": write_address_bits(m), "lane_bits": m.lane_bits,
-             "write_data_bits": m.write_lanes * m.lane_bits, "narrower": m.lane_bits != chunk.write_bits}
+            {"name": m.name, "banks": m.banks, "column_bits": clog2(m.banks), "lane_bits": m.lane_bits,
+             "write_address_bits": write_address_bits(m), "write_data_bits": m.write_lanes * m.lane_bits, "narrower": m.lane_bits != chunk.write_bits}
             for m in layout.output_memories],
         "input_edges": [
             {"name": e.name, "bits": layout.edge_bits(e), "port": e.port, "consumer": e.consumer, "tensor": e.producer}
             for _, e in layout.input_edges],
-        "output_edges": [{"name": e.name} for lp in chunk.layers for e in layout.outgoing(lp)],
+        "output_edges": [{"name": e.name, "bits": layout.edge_bits(e)} for lp in chunk.layers for e in layout.outgoing(lp)],
         "requantizer_signals": [{"name": name, "range": f"[{bits - 1}:0] " if bits > 1 else ""} for name, bits in signals],
     }
 
@@ -129,17 +140,26 @@ def _rom_style(width: int, depth: int) -> str:
     return "block" if uses_block_ram(width, depth) else "logic"
 
 
-def _read_values(memory: MemoryPlan, address_bits: int, operand_bits: int) -> dict[str, Any]:
-    """A memory at a read port: each lane extended to `operand_bits`, the last lane first as in a concatenation."""
+def _read_values(memory: MemoryPlan, address_bits: int, operand_bits: int, packed: bool) -> dict[str, Any]:
+    """A memory at a read port, and how lane `n` of it becomes an operand."""
     own = read_address_bits(memory)
     bits, extra = memory.lane_bits, operand_bits - memory.lane_bits
-    operands = []
-    for lane in reversed(range(memory.read_lanes)):
-        low = f"{memory.name}_read_data[{lane * bits + bits - 1}:{lane * bits}]"
-        top = f"{{{extra}{{{memory.name}_read_data[{lane * bits + bits - 1}]}}}}" if memory.signed else f"{extra}'d0"
-        operands.append(f"{top}, {low}" if extra else low)
-    return {"name": memory.name, "read_address_bits": own, "read_data_bits": memory.read_lanes * bits,
-            "read_slice": "" if own == address_bits else f"[{own - 1}:0]", "operands": operands}
+    data = f"{memory.name}_read_data"
+    lane, top, low = f"{data}[n*{bits} +: {bits}]", f"{data}[n*{bits} + {bits - 1}]", f"{data}[n*{bits} +: {bits - 1}]"
+    if packed and memory.signed:  # a sign bit that is inverted adds the offset
+        parts = [f"~{top}", *([f"{{{extra}{{{top}}}}}"] if extra else []), low]
+    elif extra:
+        parts = [f"{{{extra}{{{top}}}}}" if memory.signed else f"{extra}'d0", lane]
+    else:
+        parts = [lane]
+    return {"name": memory.name, "read_address_bits": own, "read_data_bits": memory.banks * memory.read_lanes * bits,
+            "read_slice": "" if own == address_bits else f"[{own - 1}:0]", "banks": memory.banks,
+            "operand": f"{{{', '.join(parts)}}}" if len(parts) > 1 else parts[0],
+            "zero": _constant_text(1 << (operand_bits - 1) if packed and memory.signed else 0, operand_bits)}
+
+
+def _constant_text(value: int, bits: int) -> str:
+    return f"{bits}'d{value}"
 
 
 def accelerator_values(mapped: Plan, name: str) -> dict[str, Any]:
@@ -150,15 +170,15 @@ def accelerator_values(mapped: Plan, name: str) -> dict[str, Any]:
         "design": name, "multipliers": mapped.accelerator.multipliers, "pixel_bits": 8 * image.channels,
         "edges": [
             {"name": e.name, "producer": e.producer, "rows": mapped.buffers[e.buffer].rows,
-             "bits": token_bits(mapped.buffers[e.buffer].rows)} for e in mapped.edges],
+             "bits": token_bits(mapped.buffers[e.buffer].rows), "produced": e.produced} for e in mapped.edges],
         "producers": ["input", *mapped.layers],
         "memories": [_memory_values(m) for m in mapped.memories],
-        "input_memories": [{"name": m.name, "pixel": _pixel(m, image.channels)}
+        "input_memories": [{"name": m.name, "banks": m.banks, "pixel": _pixel(m, image.channels)}
                            for m in mapped.memories if m.writer == SOURCE],
         "chunks": [
             {"name": lay.chunk.chunk.name,
-             "read_memories": [m.name for m in lay.main_memories + lay.residual_memories],
-             "write_memories": [m.name for m in lay.output_memories],
+             "read_memories": [{"name": m.name, "banks": m.banks} for m in lay.main_memories + lay.residual_memories],
+             "write_memories": [{"name": m.name, "banks": m.banks} for m in lay.output_memories],
              "input_edges": [e.name for _, e in lay.input_edges],
              "output_edges": [e.name for lp in lay.chunk.layers for e in lay.outgoing(lp)],
              "layers": [lp.layer.name for lp in lay.chunk.layers]} for lay in layouts],
@@ -172,10 +192,11 @@ def _memory_values(memory: MemoryPlan) -> dict[str, Any]:
     word_bits = index_bits(memory.depth)
     return {
         "name": memory.name, "lane_bits": memory.lane_bits, "lanes": memory.lanes, "write_lanes": memory.write_lanes,
-        "read_lanes": memory.read_lanes, "depth": memory.depth, "word_bits": word_bits, "bank_bits": bank_bits,
+        "read_lanes": memory.read_lanes, "banks": memory.banks, "column_bits": clog2(memory.banks),
+        "depth": memory.depth, "word_bits": word_bits, "bank_bits": bank_bits,
         "select_bits": select_bits, "write_address_bits": write_address_bits(memory),
         "read_address_bits": read_address_bits(memory), "write_data_bits": memory.write_lanes * memory.lane_bits,
-        "read_data_bits": memory.read_lanes * memory.lane_bits,
+        "read_data_bits": memory.banks * memory.read_lanes * memory.lane_bits,
         "block": int(uses_block_ram(memory.write_lanes * memory.lane_bits, memory.depth)),
         "tensors": ", ".join(f"{b.tensor.name} {b.rows} rows" for b in memory.buffers),
     }

@@ -24,28 +24,33 @@ def token_bits(rows: int) -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class Cursor:
-    """A buffer as one side sees it: numbers in words of that side's lanes."""
+    """A buffer as one side sees it: numbers in words of that side's lanes, in each column bank."""
 
     base: int
     size: int
     row: int
     pixel: int
     rows: int
+    banks: int
+
+    def columns(self, count: int) -> tuple[int, int]:
+        """Words and banks to move on by `count` columns, when no bank wraps."""
+        return count // self.banks * self.pixel, count % self.banks
 
 
 def write_cursor(memory: MemoryPlan, buffer: BufferPlan) -> Cursor:
     """`buffer` in words of `write_lanes`."""
-    return _cursor(buffer, memory.lanes // memory.write_lanes)
+    return _cursor(buffer, memory.lanes // memory.write_lanes, memory.banks)
 
 
 def read_cursor(memory: MemoryPlan, buffer: BufferPlan) -> Cursor:
     """`buffer` in words of `read_lanes`."""
-    return _cursor(buffer, memory.lanes // memory.read_lanes)
+    return _cursor(buffer, memory.lanes // memory.read_lanes, memory.banks)
 
 
-def _cursor(buffer: BufferPlan, scale: int) -> Cursor:
+def _cursor(buffer: BufferPlan, scale: int, banks: int) -> Cursor:
     return Cursor(base=buffer.base * scale, size=buffer.rows * buffer.row_words * scale, row=buffer.row_words * scale,
-                  pixel=buffer.pixel_words * scale, rows=buffer.rows)
+                  pixel=buffer.pixel_words * scale, rows=buffer.rows, banks=banks)
 
 
 def write_address_bits(memory: MemoryPlan) -> int:
@@ -111,6 +116,26 @@ class ChunkLayout:
         return next((write_cursor(memory, b) for b in memory.buffers if b.tensor.name == lp.layer.name), None)
 
     @property
+    def banks(self) -> int:
+        """Columns that the main memories deliver at once."""
+        return self.main_memories[0].banks
+
+    @property
+    def bank_bits(self) -> int:
+        """Width of a bank number; 0 for a single bank."""
+        return clog2(self.banks)
+
+    @cached_property
+    def strides(self) -> list[int]:
+        """Distinct column strides of the layers."""
+        return sorted({lp.stride[1] for lp in self.chunk.layers})
+
+    @property
+    def weight_depth(self) -> int:
+        """Words of the weight memory: what stays on the chip, then two halves for streamed blocks."""
+        return self.chunk.weight_words + 2 * self.chunk.stream_words
+
+    @property
     def layer_bits(self) -> int:
         """Width of a layer index."""
         return index_bits(len(self.chunk.layers))
@@ -127,13 +152,14 @@ class ChunkLayout:
 
     @property
     def top_shape(self) -> Shape:
-        """Shape of a signed input row number: from -padding to height + kernel."""
-        return Shape(1 + max((lp.source.height + lp.kernel[0]).bit_length() for lp in self.chunk.layers), signed=True)
+        """Shape of a signed input row number: from -padding to height + kernel + rows of a task."""
+        return Shape(1 + max((lp.source.height + lp.pattern.span + lp.pattern.step).bit_length() for lp in self.chunk.layers),
+                     signed=True)
 
     @property
     def release_bits(self) -> int:
         """Width of a count of main input rows given back."""
-        return max(max(lp.pattern.release(y) for y in range(lp.tasks)) for lp in self.chunk.layers).bit_length() or 1
+        return max(max(lp.pattern.release(t) for t in range(lp.tasks)) for lp in self.chunk.layers).bit_length() or 1
 
     @cached_property
     def write_task(self) -> data.StructLayout:

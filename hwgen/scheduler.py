@@ -14,7 +14,7 @@ from autonba.mapping import LayerPlan
 class Scheduler(wiring.Component):
     """Looks at the row tokens, picks the latest layer that is ready, claims its tokens and offers the task.
 
-    A layer is ready when every input edge has the rows its next output row needs and every output edge a free row.
+    A layer is ready when every input edge has the rows its next task needs and every output edge has room for its rows.
     Latency: look, pick, claim, offer take a cycle each; `autonba.cost.schedule` counts on it (LOOK_TO_OFFER).
     Throughput: a task every four cycles. Back-pressure: the offer waits for `task_ready`; nothing is claimed meanwhile.
 
@@ -22,8 +22,8 @@ class Scheduler(wiring.Component):
     -----
     <edge>_available : rows present and unclaimed, for each input edge
     <edge>_claim     : rows claimed in this cycle (those the task will give back)
-    <edge>_free      : a free row, for each output edge
-    <layer>_claim    : the layer claims one row of each of its output edges
+    <edge>_free      : free rows, for each output edge
+    <layer>_claim    : the layer claims a task's rows of each of its output edges
     task_*           : stream of `ChunkLayout.task`
     """
 
@@ -36,7 +36,7 @@ class Scheduler(wiring.Component):
         for lp in layout.chunk.layers:
             ports[f"{lp.layer.name}_claim"] = Out(1)
             for edge in layout.outgoing(lp):
-                ports[f"{edge.name}_free"] = In(1)
+                ports[f"{edge.name}_free"] = In(layout.edge_bits(edge))
         super().__init__(ports)
 
     def elaborate(self, platform: object) -> Module:
@@ -76,19 +76,19 @@ class Scheduler(wiring.Component):
     def _layer(self, m: Module, lp: LayerPlan, ready: Signal, claim: Signal) -> data.View:
         """Row state of one layer; returns its next task."""
         layout, name, pattern = self._layout, lp.layer.name, lp.pattern
-        row = Signal(index_bits(lp.tasks), name=f"{name}_row")
-        last = Signal(name=f"{name}_last_row")
-        m.d.comb += [last.eq(row == lp.tasks - 1), getattr(self, f"{name}_claim").eq(claim)]
+        number = Signal(index_bits(lp.tasks), name=f"{name}_number")
+        last = Signal(name=f"{name}_last")
+        m.d.comb += [last.eq(number == lp.tasks - 1), getattr(self, f"{name}_claim").eq(claim)]
         conditions = []
         for owner, edge in layout.input_edges:
             if owner is not lp:
                 continue
-            rows = range(edge.pattern.out_rows)
-            need = constant_table(m, row, [edge.pattern.need(y) for y in rows], f"{edge.name}_need")
-            release = constant_table(m, row, [edge.pattern.release(y) for y in rows], f"{edge.name}_gives")
+            tasks = range(edge.pattern.tasks)
+            need = constant_table(m, number, [edge.pattern.need(t) for t in tasks], f"{edge.name}_need")
+            release = constant_table(m, number, [edge.pattern.release(t) for t in tasks], f"{edge.name}_gives")
             conditions.append(getattr(self, f"{edge.name}_available") >= need)
             m.d.comb += getattr(self, f"{edge.name}_claim").eq(Mux(claim, release, 0))
-        conditions += [getattr(self, f"{edge.name}_free") for edge in layout.outgoing(lp)]
+        conditions += [getattr(self, f"{edge.name}_free") >= edge.produced for edge in layout.outgoing(lp)]
         m.d.comb += ready.eq(Cat(conditions).all())
 
         task = Signal(layout.task, name=f"{name}_task")
@@ -96,34 +96,35 @@ class Scheduler(wiring.Component):
         start = -pattern.padding
         read = Signal(layout.read_bits, init=cursor.base + start % cursor.rows * cursor.row, name=f"{name}_read")
         top = Signal(layout.top_shape, init=start, name=f"{name}_top")
-        to_next_image = pattern.rows - (lp.tasks - 1) * pattern.stride
-        step = Mux(last, to_next_image % cursor.rows * cursor.row, pattern.stride % cursor.rows * cursor.row)
+        to_next_image = pattern.rows - (lp.tasks - 1) * pattern.step
+        step = Mux(last, to_next_image % cursor.rows * cursor.row, pattern.step % cursor.rows * cursor.row)
         with m.If(claim):
             m.d.sync += [
-                row.eq(Mux(last, 0, row + 1)),
-                top.eq(Mux(last, start, top + pattern.stride)),
+                number.eq(Mux(last, 0, number + 1)),
+                top.eq(Mux(last, start, top + pattern.step)),
                 read.eq(advance(read, step, cursor.base, cursor.size)),
             ]
         m.d.comb += [
             task.read.eq(read),
             task.top.eq(top),
-            task.release.eq(constant_table(m, row, [pattern.release(y) for y in range(lp.tasks)], f"{name}_release")),
+            task.release.eq(constant_table(m, number, [pattern.release(t) for t in range(lp.tasks)], f"{name}_release")),
             task.write.layer.eq(lp.index),
         ]
         residual = layout.residual_source(lp)
         if residual is not None:
-            self._pointer(m, task.write.residual, residual[1], claim, f"{name}_residual", layout.residual_bits)
+            self._pointer(m, task.write.residual, residual[1], lp, claim, f"{name}_residual", layout.residual_bits)
         for i, memory in enumerate(layout.output_memories):
             destination = layout.destination(lp, memory)
             if destination is not None:
-                self._pointer(m, getattr(task.write, f"out{i}"), destination, claim, f"{name}_out{i}",
+                self._pointer(m, getattr(task.write, f"out{i}"), destination, lp, claim, f"{name}_out{i}",
                               write_address_bits(memory))
         return task
 
     @staticmethod
-    def _pointer(m: Module, out: Signal, cursor: Cursor, claim: Signal, name: str, bits: int) -> None:
-        """A pointer that moves on by one row with each task."""
+    def _pointer(m: Module, out: Signal, cursor: Cursor, lp: LayerPlan, claim: Signal, name: str, bits: int) -> None:
+        """A pointer that moves on by a task's output rows with each task."""
         pointer = Signal(bits, init=cursor.base, name=name)
         m.d.comb += out.eq(pointer)
         with m.If(claim):
-            m.d.sync += pointer.eq(advance(pointer, cursor.row % cursor.size, cursor.base, cursor.size))
+            step = lp.loops.rows % cursor.rows * cursor.row
+            m.d.sync += pointer.eq(advance(pointer, step, cursor.base, cursor.size))

@@ -66,10 +66,15 @@ def _compare_layer(
                    abs(per_image * len(images) - lines.lines))
     whole = min(lines.lines // per_image, len(images))
     values, known = lines.lanes(3, lanes, chunk.write_bits)
-    shape = (whole, out.height, out.width, groups * lanes)
+    shape = (whole, out.height * out.width * groups, lanes)
     order = np.argsort(np.asarray(lp.output_order))  # physical channel of each logical one
-    got = values[: whole * per_image].reshape(shape)[..., order].transpose(0, 3, 1, 2)
-    sure = known[: whole * per_image].reshape(shape)[..., order].transpose(0, 3, 1, 2)
+    place = np.argsort(write_order(lp))  # in the log, of each group by row, column and number
+
+    def of_map(logged: IntArray) -> IntArray:
+        sorted_: IntArray = logged[: whole * per_image].reshape(shape)[:, place]
+        return sorted_.reshape(whole, out.height, out.width, groups * lanes)[..., order].transpose(0, 3, 1, 2)
+
+    got, sure = of_map(values), of_map(known).astype(bool)
     wrong = np.argwhere((got != expected[:whole]) | ~sure)
     for image, channel, row, column in wrong[:SHOWN]:
         place = image, channel, row, column
@@ -77,6 +82,22 @@ def _compare_layer(
         found.note(f"run {run}, layer {name!r}, image {images[image]}, channel {channel}, row {row}, column {column}: "
                    f"expected {expected[place]}, got {shown}", 0)
     found.mismatches += len(wrong)
+
+
+def write_order(lp: LayerPlan) -> IntArray:
+    """Numbers (row * width + column) * groups + group of an image's channel groups, in the order in which they are written."""
+    spec, out = lp.chunk, lp.out
+    task, row, x, block, column, lane = np.meshgrid(
+        *(np.arange(n) for n in (lp.tasks, lp.loops.rows, lp.column_sets, lp.nest.blocks, spec.columns, lp.block_groups)),
+        indexing="ij")
+    rows, columns = task * lp.loops.rows + row, x * spec.columns + column
+    groups = block * lp.block_groups + lane
+    numbers = (rows * out.width + columns) * lp.channel_groups + groups
+    numbers = np.where((columns < out.width) & (groups < lp.channel_groups), numbers, -1)
+    if lp.loops.order == "block_outer":
+        numbers = numbers.transpose(0, 3, 1, 2, 4, 5)
+    order: IntArray = numbers.ravel()
+    return order[order >= 0]
 
 
 def finish_cycles(folder: Path, run: int) -> tuple[int, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from autonba.accelerator import Chunk
+from autonba.arithmetic import ceil_div
 from autonba.mapping import word_nest
 from autonba.network import Layer, Tensor, effective_kernel
 
@@ -10,11 +11,13 @@ from autonba.network import Layer, Tensor, effective_kernel
 def layer_cycles(layer: Layer, source: Tensor, out: Tensor, chunk: Chunk) -> int:
     """Busy cycles an image of `layer` on `chunk`, channels stored in natural order.
 
-    out.height * out.width * blocks * max(taps * words, out_lanes / drain_lanes). A shuffle costs nothing.
-    Raises SpecError if the chunk cannot run the layer.
+    out.height * ceil(out.width / columns) * blocks * max(kh * ceil(kw / taps) * words, columns * out_lanes / drain_lanes).
+    A shuffle costs nothing. Raises SpecError if the chunk cannot run the layer.
     """
     if layer.op == "shuffle":
         return 0
     kh, kw = effective_kernel(layer, source)
     nest = word_nest(layer, source, chunk, tuple(range(source.channels)), tuple(range(out.channels)))
-    return out.height * out.width * nest.blocks * max(kh * kw * nest.words, chunk.out_lanes // chunk.drain_lanes)
+    beats = kh * ceil_div(kw, chunk.taps) * nest.words
+    drain = chunk.columns * chunk.out_lanes // chunk.drain_lanes
+    return out.height * ceil_div(out.width, chunk.columns) * nest.blocks * max(beats, drain)

@@ -14,15 +14,20 @@ from dataclasses import dataclass, replace
 
 from autonba.accelerator import SINK, SOURCE, Accelerator, Buffer, Port
 from autonba.errors import DeadlockError
-from autonba.mapping import LayerPlan, Plan, plan, required_buffers
+from autonba.mapping import ChunkPlan, LayerPlan, Plan, plan, required_buffers
 from autonba.network import INPUT, Network
+from autonba.pipeline import ADDRESS_STAGES, GROUP_TO_WRITE
 
 LOOK_TO_OFFER = 3  # from the cycle whose tokens are looked at to the cycle that offers the task to the sequencer
-BEAT_TO_WRITE = 10  # last beat to the cycle before the first write, less tree stages: address, read, multiply, sum, requantize
 TOKEN_DELAY = 1  # a token pulse is seen by the counters' readers one cycle later
 INPUT_COMMIT = 1  # from a row's last pixel to its write
 OUTPUT_WORD = 3  # cycles of a result word: address, read, send
 WARM_UP, MEASURED, FOLLOWING = 6, 16, 6  # images before, while and after the steady state is measured
+
+
+def beat_to_commit(chunk: ChunkPlan, lp: LayerPlan) -> int:
+    """Cycles from a task's last beat to its last write: address, read, multiply, sum, drain, requantize."""
+    return ADDRESS_STAGES + chunk.array_stages - 1 + GROUP_TO_WRITE + lp.drain_cycles
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,11 +70,12 @@ class _Simulation:
         agent = {name: lp.chunk.name for name, lp in mapped.layers.items()} | {INPUT: SOURCE, SINK: SINK}
         self.edge_reader = [agent[e.consumer] for e in edges]
         self.edge_writer = [agent[e.producer] for e in edges]
-        self.need = [[e.pattern.need(y) for y in range(e.pattern.out_rows)] for e in edges]
-        self.release = [[e.pattern.release(y) for y in range(e.pattern.out_rows)] for e in edges]
+        self.need = [[e.pattern.need(t) for t in range(e.pattern.tasks)] for e in edges]
+        self.release = [[e.pattern.release(t) for t in range(e.pattern.tasks)] for e in edges]
+        self.produced = [e.produced for e in edges]
         self.row = dict.fromkeys(names, 0)
         self.by_chunk = {c.chunk.name: list(reversed(c.layers)) for c in mapped.chunks}
-        self.stages = {c.chunk.name: c.tree_stages for c in mapped.chunks}
+        self.to_commit = {lp.layer.name: beat_to_commit(c, lp) for c in mapped.chunks for lp in c.layers}
         self.waiting: dict[str, int] = {}  # agent -> first cycle at which it looks
         self.last_beat = dict.fromkeys(self.by_chunk, -(10**9))
         self.events: list[tuple[int, int, int, str, int]] = []  # cycle, look after update, edge, counter or agent, amount
@@ -124,7 +130,7 @@ class _Simulation:
     def ready(self, name: str) -> bool:
         row = self.row[name]
         return all(self.available[e] >= self.need[e][row] for e in self.inputs[name]) and all(
-            self.credit[e] > 0 for e in self.outputs[name]
+            self.credit[e] >= self.produced[e] for e in self.outputs[name]
         )
 
     def claim(self, name: str) -> list[int]:
@@ -134,8 +140,8 @@ class _Simulation:
         for e, amount in zip(self.inputs[name], freed, strict=True):
             self.available[e] -= amount
         for e in self.outputs[name] if name != SINK else ():
-            self.credit[e] -= 1
-            self.held[e] += 1
+            self.credit[e] -= self.produced[e]
+            self.held[e] += self.produced[e]
             buffer = self.plan.edges[e].buffer
             self.peak[buffer] = max(self.peak[buffer], self.held[e])
         rows = len(self.need[self.inputs[name][0]]) if name != INPUT else self.plan.network.input.height
@@ -148,12 +154,12 @@ class _Simulation:
         taken = max(cycle + LOOK_TO_OFFER, self.last_beat[agent])
         last_beat = taken + lp.task_cycles
         self.last_beat[agent] = last_beat
-        written = last_beat + BEAT_TO_WRITE + self.stages[agent] + lp.drain_cycles
+        written = last_beat + self.to_commit[name]
         for e, amount in zip(self.inputs[name], freed, strict=True):
             if amount:
                 self.post(last_beat if self.plan.edges[e].port == "main" else written, e, "credit", amount)
         for e in self.outputs[name]:
-            self.post(written, e, "available", 1)
+            self.post(written, e, "available", self.produced[e])
         self.look_from(agent, taken + 1)
 
     def look_input(self, cycle: int) -> None:
@@ -180,7 +186,7 @@ class _Simulation:
         self.look_from(SINK, sent + 1)
 
     def report_deadlock(self) -> None:
-        full = [e for i, e in enumerate(self.plan.edges) if self.credit[i] == 0]
+        full = [e for i, e in enumerate(self.plan.edges) if self.credit[i] < e.produced]
         stuck = next((e for e in full if e.port == "residual"), full[0] if full else self.plan.edges[0])
         buffer = self.plan.buffers[stuck.buffer]
         raise DeadlockError(
