@@ -11,10 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from autonba.arithmetic import LOGIT_BITS, MULTIPLIER_BITS, clog2
+from autonba.boards import find_board
 from autonba.bundle import Bundle
 from autonba.errors import BundleError
 from autonba.mapping import ChunkPlan, MemoryPlan, Plan, plan
 from autonba.network import Network
+from autonba.packing import PORT_BITS, array_dsps, chunk_packing
 from autonba.sim.verilog_reader import Instance, Module, Port, Reader
 
 _AXI_LITE = {
@@ -59,7 +61,7 @@ def check(bundle: Bundle) -> StructureReport:
     report.problems += reader.problems
     _compare_ports(report, top, accelerator_ports(bundle.design.network))
     inside = _by_name(report, top)
-    wanted = {f"u_mem_{memory.name}": "row_buffer" for memory in mapped.memories}
+    wanted = {f"u_mem_{memory.name}": "column_buffer" if memory.banks > 1 else "row_buffer" for memory in mapped.memories}
     wanted |= {f"u_tokens_{edge.name}": "row_tokens" for edge in mapped.edges}
     wanted |= {f"u_{chunk.chunk.name}": f"chunk_{chunk.chunk.name}" for chunk in mapped.chunks}
     wanted |= {"u_registers": "host_registers", "u_input": "image_input", "u_output": "result_output"}
@@ -76,7 +78,8 @@ def check(bundle: Bundle) -> StructureReport:
             report.equal(f"width of u_tokens_{edge.name}.available", instance.of.ports["available"].width, rows.bit_length())
     for chunk in mapped.chunks:
         if (instance := inside.get(f"u_{chunk.chunk.name}")) is not None:
-            _compare_chunk(report, instance.of, chunk, mapped, bundle.path / "rtl")
+            port_bits = PORT_BITS[find_board(bundle.design.target.board).family]
+            _compare_chunk(report, instance.of, chunk, mapped, bundle.path / "rtl", port_bits)
     return report
 
 
@@ -104,7 +107,8 @@ def _compare_memory(report: StructureReport, instance: Instance, memory: MemoryP
     for name, value in (("LANE_BITS", memory.lane_bits), ("LANES", memory.lanes), ("WRITE_LANES", memory.write_lanes),
                         ("READ_LANES", memory.read_lanes), ("DEPTH", memory.depth)):
         report.equal(f"{name} of {instance.name}", got.get(name), value)
-    report.equal(f"bits of {instance.name}", instance.of.memory_bits(), memory.lane_bits * memory.lanes * memory.depth)
+    report.equal(f"bits of {instance.name}", instance.of.memory_bits(),
+                 memory.lane_bits * memory.lanes * memory.depth * memory.banks)
     for name, port in _memory_ports(memory, "").items():
         if name != "write_enable":
             report.equal(f"width of {instance.name}.{name}", instance.of.ports[name].width, port.width)
@@ -113,13 +117,18 @@ def _compare_memory(report: StructureReport, instance: Instance, memory: MemoryP
 def _memory_ports(memory: MemoryPlan, prefix: str) -> dict[str, Port]:
     """Ports of a memory as its users drive them."""
     word = max(clog2(memory.depth), 1)  # a memory of one word has an address all the same
-    return {
+    read_bits, column_bits = word + clog2(memory.lanes // memory.read_lanes), clog2(memory.banks)
+    ports = {
         f"{prefix}write_enable": Port("output", 1),
         f"{prefix}write_address": Port("output", word + clog2(memory.lanes // memory.write_lanes)),
         f"{prefix}write_data": Port("output", memory.write_lanes * memory.lane_bits),
-        f"{prefix}read_address": Port("output", word + clog2(memory.lanes // memory.read_lanes)),
-        f"{prefix}read_data": Port("input", memory.read_lanes * memory.lane_bits),
+        f"{prefix}read_address": Port("output", read_bits),
+        f"{prefix}read_data": Port("input", memory.banks * memory.read_lanes * memory.lane_bits),
     }
+    if memory.banks > 1:
+        ports |= {f"{prefix}write_column": Port("output", column_bits), f"{prefix}read_column": Port("output", column_bits),
+                  f"{prefix}read_next": Port("output", read_bits)}
+    return ports
 
 
 def _chunk_ports(chunk: ChunkPlan, mapped: Plan) -> dict[str, Port]:
@@ -137,13 +146,15 @@ def _chunk_ports(chunk: ChunkPlan, mapped: Plan) -> dict[str, Port]:
             ports |= {f"{edge.name}_available": Port("input", bits), f"{edge.name}_claim": Port("output", bits),
                       f"{edge.name}_release": Port("output", bits)}
         if edge.producer in layers:
-            ports[f"{edge.name}_free"] = Port("input", 1)
+            ports[f"{edge.name}_free"] = Port("input", bits)
     for layer in layers:
         ports |= {f"{layer}_claim": Port("output", 1), f"{layer}_commit": Port("output", 1)}
-    return ports
+    return ports | {"busy": Port("output", 1)}
 
 
-def _compare_chunk(report: StructureReport, module: Module, chunk: ChunkPlan, mapped: Plan, rtl: Path) -> None:
+def _compare_chunk(
+    report: StructureReport, module: Module, chunk: ChunkPlan, mapped: Plan, rtl: Path, port_bits: int
+) -> None:
     spec, name = chunk.chunk, chunk.chunk.name
     _compare_ports(report, module, _chunk_ports(chunk, mapped))
     report.equal(f"width of {module.name}.write_data", module.nets.get("write_data"), spec.drain_lanes * chunk.write_bits)
@@ -151,14 +162,16 @@ def _compare_chunk(report: StructureReport, module: Module, chunk: ChunkPlan, ma
                  max(clog2(len(chunk.layers)), 1))
     lanes = sum(instance.of.name == f"requantize_{name}" for instance in module.instances)
     report.equal(f"requantizers of {module.name}", lanes, spec.drain_lanes)
-    inside = {instance.name: instance for instance in module.instances}
+    inside = {instance.name: instance for instance in module.instances if instance.name != "u_rotate"}
+    rotates = sum(instance.of.name == "column_rotate" for instance in module.instances)
+    report.equal(f"column rotators of {module.name}", rotates, int(any(m.banks > 1 for m in mapped.memories if m.reader == name)))
     wanted = {"u_schedule": f"schedule_{name}", "u_sequence": f"sequence_{name}", "u_array": "mac_array",
               "u_write": f"write_{name}", "u_requantize": f"requantize_{name}"}
     for instance, of in wanted.items():
         report.equal(f"module of {module.name}.{instance}", inside[instance].of.name if instance in inside else None, of)
     report.equal(f"instances of {module.name}", sorted(inside), sorted([*wanted, "u_weights", "u_parameters"]))
     parameter_bits = chunk.acc_bits + (MULTIPLIER_BITS if chunk.requantizes else 0)
-    roms = {"u_weights": (spec.multipliers * chunk.weight_bits, chunk.weight_words, f"{name}_weights.hex"),
+    roms = {"u_weights": (spec.weights_per_cycle * chunk.weight_bits, chunk.weight_words, f"{name}_weights.hex"),
             "u_parameters": (spec.drain_lanes * parameter_bits, chunk.parameter_words, f"{name}_parameters.hex")}
     for rom, (width, depth, file) in roms.items():
         if rom not in inside:
@@ -172,24 +185,30 @@ def _compare_chunk(report: StructureReport, module: Module, chunk: ChunkPlan, ma
         report.equal(f"words of {file}", len(lines), depth)
         report.equal(f"words of {file} too wide for {width} bits", sum(int(line, 16) >> width > 0 for line in lines), 0)
     if "u_array" in inside:
-        _compare_array(report, inside["u_array"].of, chunk, f"{module.name}.u_array")
+        _compare_array(report, inside["u_array"].of, chunk, port_bits, f"{module.name}.u_array")
 
 
-def _compare_array(report: StructureReport, array: Module, chunk: ChunkPlan, where: str) -> None:
+def _compare_array(report: StructureReport, array: Module, chunk: ChunkPlan, port_bits: int, where: str) -> None:
     spec = chunk.chunk
-    conv = spec.kind == "conv"
+    conv, packed = spec.kind == "conv", spec.multiplier == "packed"
+    packing = chunk_packing(spec, chunk.weight_bits, chunk.input_bits, port_bits)
     wanted = {
-        "OUT_LANES": spec.out_lanes, "LEVELS": clog2(spec.in_lanes) if conv else 0, "TREE_STAGES": chunk.tree_stages,
-        "SHARED": int(conv), "DRAIN_LANES": spec.drain_lanes, "WEIGHT_BITS": chunk.weight_bits,
-        "INPUT_BITS": chunk.input_bits, "ACC_BITS": chunk.acc_bits, "USE_DSP": int(spec.multiplier == "dsp"),
+        "OUT_LANES": spec.out_lanes, "TERMS": spec.terms, "COLUMNS": spec.columns, "SHARED": int(conv),
+        "DRAIN_LANES": spec.drain_lanes, "WEIGHT_BITS": chunk.weight_bits, "INPUT_BITS": chunk.input_bits,
+        "ACC_BITS": chunk.acc_bits, "MULTIPLIER": ("lut", "dsp", "packed").index(spec.multiplier),
+        "FIELDS": packing.fields if packed else 1, "SPACING": packing.spacing if packed else 1,
+        "MAXIMUM": int(chunk.maximum),
     }
     report.equal(f"parameters of {where}", array.parameters, wanted)
-    for port, width in (("weights", spec.multipliers * chunk.weight_bits), ("inputs", spec.in_lanes * chunk.input_bits),
+    inputs = spec.columns * spec.taps * spec.in_lanes * chunk.input_bits
+    for port, width in (("weights", spec.weights_per_cycle * chunk.weight_bits), ("inputs", inputs),
                         ("drain", spec.drain_lanes * chunk.acc_bits)):
         report.equal(f"width of {where}.{port}", array.ports[port].width if port in array.ports else None, width)
-    for kind in ("dsp", "lut"):
-        count = spec.multipliers if spec.multiplier == kind else 0
-        report.equal(f"instances of multiply_{kind} in {where}", array.count(f"multiply_{kind}"), count)
+    counts = {"lut": spec.multipliers, "dsp": spec.multipliers,
+              "packed": array_dsps(spec, chunk.weight_bits, chunk.input_bits, port_bits)}
+    for kind, count in counts.items():
+        report.equal(f"instances of multiply_{kind} in {where}", array.count(f"multiply_{kind}"),
+                     count if spec.multiplier == kind else 0)
 
 
 def _by_name(report: StructureReport, module: Module) -> dict[str, Instance]:
