@@ -11,7 +11,7 @@ REQUANTIZE_STAGES = 5  # an accumulator to its result
 REQUANTIZER_INPUT_STAGE = {"acc": 0, "bias": 0, "multiplier": 0, "residual": 1, "residual_multiplier": 1, "half": 2, "shift": 3,
                            "low": 4, "high": 4, "raw": 4}
 GROUP_TO_WRITE = 1 + REQUANTIZE_STAGES  # a drained group's parameter address to its write: ROM, then the requantizer
-MULTIPLY_STAGES: dict[Multiplier, int] = {"lut": 1, "dsp": 1, "packed": 2}  # the second one corrects
+MULTIPLY_STAGES: dict[Multiplier, int] = {"lut": 2, "dsp": 2, "packed": 3}  # operands to product; packed: and its correction
 
 
 def tree_stages(terms: int) -> int:

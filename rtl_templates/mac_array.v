@@ -1,7 +1,7 @@
 // Multiplier array of a chunk: OUT_LANES accumulators for each of COLUMNS columns, each of which takes TERMS products a cycle.
 // Finished accumulators leave through `drain`, DRAIN_LANES a cycle, column 0 first, while the next block is computed.
 // A block's last beat comes at least OUT_LANES * COLUMNS / DRAIN_LANES cycles after that of the block before.
-// Latency: the last beat to `block_done` 1 + LEVELS cycles (packed: 2 + LEVELS), to the first drained group 2 more.
+// Latency: the last beat to `block_done` 2 + LEVELS cycles (packed: 3 + LEVELS), to the first drained group 2 more.
 module mac_array #(
     parameter OUT_LANES = 4,
     parameter TERMS = 4,
@@ -29,7 +29,7 @@ module mac_array #(
 );
     localparam LEVELS = TERMS <= 1 ? 0 : TERMS <= 2 ? 1 : TERMS <= 4 ? 2 : TERMS <= 8 ? 3 : TERMS <= 16 ? 4
                       : TERMS <= 32 ? 5 : TERMS <= 64 ? 6 : TERMS <= 128 ? 7 : TERMS <= 256 ? 8 : 9;
-    localparam PIPELINE = (MULTIPLIER == 2 ? 3 : 2) + LEVELS;  // from the ports to the accumulators
+    localparam PIPELINE = (MULTIPLIER == 2 ? 4 : 3) + LEVELS;  // from the ports to the accumulators
     localparam LANES = OUT_LANES * COLUMNS;
     localparam COLUMN_BITS = (SHARED == 1 ? 1 : OUT_LANES) * TERMS * INPUT_BITS;
     localparam LANE_WEIGHT_BITS = TERMS * WEIGHT_BITS;
@@ -89,10 +89,14 @@ module mac_array #(
             for (c = 0; c < COLUMNS; c = c + 1) begin : column
                 wire [INPUT_BITS+LEVELS-1:0] input_sum;
                 reg  [INPUT_BITS+LEVELS-1:0] input_sum_held;
+                reg  [INPUT_BITS+LEVELS-1:0] offset;
                 adder_tree #(
                     .TERMS(TERMS), .LEVELS(LEVELS), .TERM_BITS(INPUT_BITS), .SIGNED(0)
                 ) u_inputs (.clk(clk), .terms(inputs_held[c*COLUMN_BITS +: COLUMN_BITS]), .sum(input_sum));
-                always @(posedge clk) input_sum_held <= input_sum;
+                always @(posedge clk) begin
+                    input_sum_held <= input_sum;
+                    offset <= input_sum_held;
+                end
 
                 for (o = 0; o < OUT_LANES; o = o + FIELDS) begin : pack
                     localparam COUNT = OUT_LANES - o < FIELDS ? OUT_LANES - o : FIELDS;
@@ -102,7 +106,7 @@ module mac_array #(
                     ) u_pack (
                         .clk(clk), .fields(weights_held[o*LANE_WEIGHT_BITS +: COUNT*LANE_WEIGHT_BITS]),
                         .factors(inputs_held[c*COLUMN_BITS +: COLUMN_BITS]),
-                        .offset({1'b0, input_sum_held, {(WEIGHT_BITS - 1){1'b0}}}),
+                        .offset({1'b0, offset, {(WEIGHT_BITS - 1){1'b0}}}),
                         .sums(sums[(c*OUT_LANES+o)*SUM_BITS +: COUNT*SUM_BITS])
                     );
                 end

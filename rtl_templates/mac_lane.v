@@ -1,4 +1,4 @@
-// Dot product of TERMS signed weights and TERMS signed inputs a cycle. Latency: 1 + LEVELS cycles.
+// Dot product of TERMS signed weights and TERMS signed inputs a cycle. Latency: 2 + LEVELS cycles.
 module mac_lane #(
     parameter TERMS = 4,
     parameter LEVELS = 2,       // log2(TERMS), rounded up

@@ -1,5 +1,5 @@
 // Dot products of FIELDS vectors of TERMS numbers with one vector of factors a cycle, in TERMS DSP blocks (multiply_packed).
-// `offset` is subtracted from every sum but the last. Latency: 2 + LEVELS cycles, of `offset` 1.
+// `offset` is subtracted from every sum but the last. Latency: 3 + LEVELS cycles, of `offset` 1.
 module mac_pack #(
     parameter FIELDS = 2,
     parameter SPACING = 16,

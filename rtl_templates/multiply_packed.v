@@ -4,7 +4,7 @@
 // r[i] is known from the lowest OVERLAP bits of the field's part of the block's output, of the field and of the factor.
 // FACTOR_SIGNED 0: the factor is unsigned, and so is every field but the last, which is signed. Carries are unsigned.
 //               1: the factor is signed, the fields are unsigned. Totals and carries are signed; OVERLAP >= 1.
-// Latency: one cycle.
+// Latency: two cycles. Each block has its own copy of the factor, as in multiply_dsp.
 module multiply_packed #(
     parameter FIELDS = 2,
     parameter SPACING = 16,
@@ -26,13 +26,21 @@ module multiply_packed #(
     wire signed [TOP+FIELD_BITS+FACTOR_SIGNED-1:0] word;
     wire signed [FACTOR_BITS:0] operand;
     reg  signed [TOP+TOTAL_BITS-1:0] product;
+    reg  [FIELDS*FIELD_BITS-1:0] fields_held;
+    reg  [FACTOR_BITS-1:0] factor_held;
 
-    assign operand = {FACTOR_SIGNED == 1 ? factor[FACTOR_BITS-1] : 1'b0, factor};
-    assign word[TOP +: FIELD_BITS] = fields[(FIELDS-1)*FIELD_BITS +: FIELD_BITS];
+    (* keep *)
+    always @(posedge clk) factor_held <= factor;
+
+    always @(posedge clk) begin
+        fields_held <= fields;
+        product <= word * operand;
+    end
+
+    assign operand = {FACTOR_SIGNED == 1 ? factor_held[FACTOR_BITS-1] : 1'b0, factor_held};
+    assign word[TOP +: FIELD_BITS] = fields_held[(FIELDS-1)*FIELD_BITS +: FIELD_BITS];
     assign totals[(FIELDS-1)*TOTAL_BITS +: TOTAL_BITS] = product[TOP +: TOTAL_BITS];
     assign carries[0 +: CARRY_BITS] = {CARRY_BITS{1'b0}};
-
-    always @(posedge clk) product <= word * operand;
 
     genvar i;
     generate
@@ -41,7 +49,7 @@ module multiply_packed #(
         end
 
         for (i = 0; i < FIELDS - 1; i = i + 1) begin : field
-            assign word[i*SPACING +: FIELD_BITS] = fields[i*FIELD_BITS +: FIELD_BITS];
+            assign word[i*SPACING +: FIELD_BITS] = fields_held[i*FIELD_BITS +: FIELD_BITS];
             if (SPACING > FIELD_BITS) begin : gap
                 assign word[i*SPACING+FIELD_BITS +: SPACING-FIELD_BITS] = {(SPACING - FIELD_BITS){1'b0}};
             end
@@ -75,8 +83,8 @@ module multiply_packed #(
                 assign carries[i*OVERLAP +: OVERLAP] = r;
 
                 always @(posedge clk) begin
-                    a <= fields[i*FIELD_BITS +: OVERLAP];
-                    b <= factor[OVERLAP-1:0];
+                    a <= fields_held[i*FIELD_BITS +: OVERLAP];
+                    b <= factor_held[OVERLAP-1:0];
                 end
             end
         end

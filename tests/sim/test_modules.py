@@ -16,7 +16,8 @@ from autonba.sim.verilog_reader import Reader
 from tests.sim.conftest import plant
 
 ALL = ("module row_buffer", "module row_tokens", "module mac_array", "module requantizer")
-ARRAY_FILES = ("adder_tree", "mac_array", "mac_lane", "mac_pack", "multiply_dsp", "multiply_lut", "multiply_packed")
+ARRAY_FILES = ("adder_tree", "mac_array", "mac_lane", "mac_pack", "multiply_dsp", "multiply_lut", "multiply_packed",
+               "multiply_slice")
 
 
 def test_modules_equal_their_twins(small: Bundle, simulator: str) -> None:
@@ -47,6 +48,8 @@ def array(weight_bits: int, input_bits: int, **others: int) -> dict[str, int]:
 ARRAYS = (
     array(8, 9, MULTIPLIER=1, OUT_LANES=4, TERMS=4),
     array(4, 5, MULTIPLIER=0, OUT_LANES=6, TERMS=3, COLUMNS=2),
+    array(2, 3, MULTIPLIER=0, OUT_LANES=2, TERMS=1),
+    array(7, 9, MULTIPLIER=0, OUT_LANES=2, TERMS=2),
     array(8, 9, MULTIPLIER=1, OUT_LANES=2, TERMS=40, ACC_BITS=20),
     array(8, 9, MULTIPLIER=1, OUT_LANES=4, TERMS=1, SHARED=0, COLUMNS=2, MAXIMUM=1),
     array(5, 6, MULTIPLIER=0, OUT_LANES=3, TERMS=1, SHARED=0, DRAIN_LANES=1, MAXIMUM=1),
