@@ -13,6 +13,7 @@ from autonba.arithmetic import MULTIPLIER_BITS, clog2
 from autonba.boards import find_board
 from autonba.bundle import Bundle, write_bytes
 from autonba.cost.resources import uses_block_ram
+from autonba.cost.schedule import simulate
 from autonba.errors import AutonbaError, SpecError
 from autonba.hwgen.fronts import HostRegisters, ImageInput, ResultOutput
 from autonba.hwgen.layout import (
@@ -36,6 +37,7 @@ LIBRARY = (
     "adder_tree", "column_buffer", "column_rotate", "mac_array", "mac_lane", "mac_pack", "multiply_dsp", "multiply_lut",
     "multiply_packed", "ram_block", "ram_distributed", "rom_block", "rom_logic", "row_buffer", "row_tokens",
 )
+PROBED_IMAGES = 3  # after which the row buffers have come round
 MULTIPLIER_STYLES = {"lut": 0, "dsp": 1, "packed": 2}  # parameter of mac_array
 
 
@@ -55,6 +57,7 @@ def render(bundle: Bundle) -> dict[str, str]:
     """Every file of rtl/ by name."""
     design, weights = bundle.design, bundle.weights
     mapped = plan(design.network, design.accelerator, weights)
+    simulate(mapped, PROBED_IMAGES)  # refuses buffers that would bring the accelerator to a halt
     names = [edge.name for edge in mapped.edges]
     if len(set(names)) != len(names):
         raise SpecError(f"network: layer names must give distinct edges; rename a layer ({sorted(names)} has doubles)")
@@ -104,7 +107,8 @@ def chunk_values(layout: ChunkLayout, port_bits: int) -> dict[str, Any]:
         "taps": spec.taps, "columns": spec.columns, "terms": spec.terms, "drain_lanes": spec.drain_lanes,
         "multiplier": spec.multiplier, "multiplier_style": MULTIPLIER_STYLES[spec.multiplier],
         "fields": packing.fields if packed else 1, "spacing": packing.spacing if packed else 1,
-        "banks": layout.banks, "bank_bits": layout.bank_bits, "strides": layout.strides,
+        "banks": layout.banks, "bank_bits": layout.bank_bits,
+        "used_columns": (spec.columns - 1) * max(layout.strides) + spec.taps, "strides": layout.strides,
         "stride_bits": index_bits(len(layout.strides)), "maximum": chunk.maximum,
         "operand_bits": layout.banks * spec.in_lanes * chunk.input_bits,
         "array_input_bits": spec.columns * spec.taps * spec.in_lanes * chunk.input_bits,
@@ -126,7 +130,8 @@ def chunk_values(layout: ChunkLayout, port_bits: int) -> dict[str, Any]:
                               for m in layout.residual_memories],
         "output_memories": [
             {"name": m.name, "banks": m.banks, "column_bits": clog2(m.banks), "lane_bits": m.lane_bits,
-             "write_address_bits": write_address_bits(m), "write_data_bits": m.write_lanes * m.lane_bits, "narrower": m.lane_bits != chunk.write_bits}
+             "write_address_bits": write_address_bits(m), "write_data_bits": m.write_lanes * m.lane_bits,
+             "narrower": m.lane_bits != chunk.write_bits}
             for m in layout.output_memories],
         "input_edges": [
             {"name": e.name, "bits": layout.edge_bits(e), "port": e.port, "consumer": e.consumer, "tensor": e.producer}

@@ -30,13 +30,19 @@ module column_buffer #(
     generate
         for (b = 0; b < BANKS; b = b + 1) begin : bank
             localparam [COLUMN_BITS-1:0] NUMBER = b;
+            wire [READ_ADDRESS_BITS-1:0] own_address;
+            if (b == BANKS - 1) begin : last
+                assign own_address = read_address;
+            end else begin : other
+                assign own_address = NUMBER < read_column ? read_next : read_address;
+            end
             row_buffer #(
                 .LANE_BITS(LANE_BITS), .LANES(LANES), .WRITE_LANES(WRITE_LANES), .READ_LANES(READ_LANES), .DEPTH(DEPTH),
                 .WORD_BITS(WORD_BITS), .BANK_BITS(BANK_BITS), .SELECT_BITS(SELECT_BITS),
                 .WRITE_ADDRESS_BITS(WRITE_ADDRESS_BITS), .READ_ADDRESS_BITS(READ_ADDRESS_BITS), .BLOCK(BLOCK)
             ) u_rows (
                 .clk(clk), .write_enable(write_enable & (write_column == NUMBER)), .write_address(write_address),
-                .write_data(write_data), .read_address(NUMBER < read_column ? read_next : read_address),
+                .write_data(write_data), .read_address(own_address),
                 .read_data(read_data[b*READ_LANES*LANE_BITS +: READ_LANES*LANE_BITS])
             );
         end
