@@ -33,10 +33,6 @@ from autonba.mapping import MemoryPlan, Plan, plan
 from autonba.memory_image import hex_lines, parameter_bits, parameter_rom, weight_rom
 from autonba.packing import PORT_BITS, chunk_packing
 
-LIBRARY = (
-    "adder_tree", "column_buffer", "column_rotate", "mac_array", "mac_lane", "mac_pack", "multiply_dsp", "multiply_lut",
-    "multiply_packed", "ram_block", "ram_distributed", "rom_block", "rom_logic", "row_buffer", "row_tokens",
-)
 PROBED_IMAGES = 3  # after which the row buffers have come round
 MULTIPLIER_STYLES = {"lut": 0, "dsp": 1, "packed": 2}  # parameter of mac_array
 
@@ -62,8 +58,8 @@ def render(bundle: Bundle) -> dict[str, str]:
     if len(set(names)) != len(names):
         raise SpecError(f"network: layer names must give distinct edges; rename a layer ({sorted(names)} has doubles)")
     head = banner(__version__, bundle.digest)
-    verilog = {f"{name}.v": resources.files("autonba.rtl_templates").joinpath(f"{name}.v").read_text()
-               for name in LIBRARY}
+    verilog = {path.name: path.read_text() for path in resources.files("autonba.rtl_templates").iterdir()
+               if path.name.endswith(".v")}
     verilog["host_registers.v"] = emit(HostRegisters(bundle.digest), "host_registers")
     verilog["image_input.v"] = emit(ImageInput(mapped), "image_input")
     verilog["result_output.v"] = emit(ResultOutput(mapped), "result_output")

@@ -98,7 +98,7 @@ def _other_shape(path: Path) -> None:
 @pytest.mark.parametrize(("damage", "words"), [
     (_edit(lambda d: d.update(colour=1)), ("design.json", "colour")),
     (_edit(lambda d: d["network"]["layers"][0].update(kernal=[1, 1])), ("network.layers[0]", "kernal")),
-    (_edit(lambda d: d["accelerator"]["chunks"][0].update(out_lanes=3)), ("out_lanes must be a power of two", "3")),
+    (_edit(lambda d: d["accelerator"]["chunks"][0].update(in_lanes=3)), ("in_lanes must be a power of two", "3")),
     (_edit(lambda d: d["accelerator"]["buffers"].pop()), ("buffers must hold one for tensor",)),
     (_edit(lambda d: d.update(schema_version=2)), ("schema_version",)),
     (_truncate("design.json"), ("design.json", "JSON")),
