@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
-from amaranth.hdl import Module, Mux, Shape, Signal, signed, unsigned
+from amaranth.hdl import Module, Mux, Shape, Signal, Value, signed, unsigned
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from autonba.arithmetic import MULTIPLIER_BITS, IntArray, Requantization
 from autonba.mapping import ChunkPlan
-from autonba.pipeline import REQUANTIZER_INPUT_STAGE
+from autonba.packing import PORT_BITS
+from autonba.pipeline import REQUANTIZE_STAGES, REQUANTIZER_INPUT_STAGE
 
 INPUT_STAGE = REQUANTIZER_INPUT_STAGE
 
 
 @dataclass(frozen=True, kw_only=True)
 class RequantizerShape:
-    """Widths of a chunk's requantizers; `residual_bits` is 0 where no layer has a residual."""
+    """Widths of a chunk's requantizers; `residual_bits` is 0 where no layer has a residual.
+
+    `port_bits` is the wide signed port of a multiplier: an accumulator that is wider takes several.
+    """
 
     acc_bits: int
     residual_bits: int
@@ -26,13 +31,14 @@ class RequantizerShape:
     write_bits: int
     raw: bool
     requantizes: bool
+    port_bits: int = PORT_BITS["ecp5"]
 
     @classmethod
-    def of(cls, chunk: ChunkPlan) -> RequantizerShape:
-        """The shape that `chunk` asks for."""
+    def of(cls, chunk: ChunkPlan, port_bits: int = PORT_BITS["ecp5"]) -> RequantizerShape:
+        """The shape that `chunk` asks for on multipliers with a wide port of `port_bits`."""
         return cls(acc_bits=chunk.acc_bits, residual_bits=chunk.residual_bits,
                    residual_multiplier_bits=max(chunk.residual_multiplier_bits, 1), shifts=chunk.shifts,
-                   write_bits=chunk.write_bits, raw=chunk.has_raw, requantizes=chunk.requantizes)
+                   write_bits=chunk.write_bits, raw=chunk.has_raw, requantizes=chunk.requantizes, port_bits=port_bits)
 
     @property
     def half_bits(self) -> int:
@@ -78,30 +84,44 @@ class Requantizer(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         shape = self._shape
+
+        def held(value: Value, name: str, cycles: int = 1) -> Value:
+            for _ in range(cycles):
+                register = Signal(value.shape(), name=name)
+                m.d.sync += register.eq(value)
+                value = register
+            return value
+
+        # Cycles 0 and 1: the bias, once the parameters have left their memory.
         biased = Signal(signed(shape.acc_bits))
-        m.d.sync += biased.eq(self.acc + self.bias)
-        if shape.raw:
-            raw = biased
-            for stage in range(3):
-                register = Signal.like(biased, name=f"biased_{stage}")
-                m.d.sync += register.eq(raw)
-                raw = register
+        m.d.sync += biased.eq(held(self.acc, "acc_held") + held(self.bias, "bias_held"))
+        raw = held(biased, "biased_held", REQUANTIZE_STAGES - 3) if shape.raw else biased
         if not shape.requantizes:
             m.d.sync += self.result.eq(raw)
             return m
 
-        multiplier = Signal(MULTIPLIER_BITS)
-        product = Signal(signed(shape.acc_bits + MULTIPLIER_BITS + 1))
-        m.d.sync += [multiplier.eq(self.multiplier), product.eq(biased * multiplier)]
-        terms = product + self.half
+        # Cycles 2 and 3: the product, a multiplier for each part of the accumulator, and beside it what is added to it.
+        factor = held(self.multiplier, "multiplier_held", 2)
+        cuts = [0, *range(shape.port_bits - 1, shape.acc_bits - 1, shape.port_bits - 1), shape.acc_bits]
+        products = []
+        for i, (low, high) in enumerate(pairwise(cuts)):
+            part = biased[low:high].as_signed() if high == shape.acc_bits else biased[low:high]
+            products.append(held(part * factor, f"product_{i}") << low)
+        addend: Value = self.half
         if shape.residual_bits:
-            residual = Signal(signed(shape.residual_bits + shape.residual_multiplier_bits + 1))
-            m.d.sync += residual.eq(self.residual * self.residual_multiplier)
-            terms = terms + residual
-        total = Signal(terms.shape())
-        shifted = Signal(signed(max(len(total) - shape.shifts[0], 2)))
-        m.d.sync += [total.eq(terms), shifted.eq((total >> shape.shifts[0]) >> self.shift)]
-        clamped = Signal(shape.out_shape)
-        m.d.comb += clamped.eq(Mux(shifted < self.low, self.low, Mux(shifted > self.high, self.high, shifted)))
+            scaled = held(self.residual, "residual_held") * held(self.residual_multiplier, "residual_multiplier_held")
+            addend = addend + held(scaled, "residual_product")
+        product = held(sum(products[1:], products[0]), "product")
+
+        # Cycle 4: the sum. Cycles 5 and 6: the shift, by multiples of 4 first.
+        total = held(product + held(addend, "addend"), "total")
+        coarse = held((total >> shape.shifts[0]) >> (self.shift[2:] << 2), "coarse")
+        shifted = held(coarse >> held(self.shift[:2], "fine_shift"), "shifted")
+
+        # Cycles 7 and 8: the clamp.
+        below, above = held(shifted < self.low, "below"), held(shifted > self.high, "above")
+        low, high = held(self.low, "low_held"), held(self.high, "high_held")
+        inside = held(shifted[: shape.out_shape.width].as_signed(), "inside")
+        clamped = Mux(below, low, Mux(above, high, inside))
         m.d.sync += self.result.eq(Mux(self.raw, raw, clamped) if shape.raw else clamped)
         return m
