@@ -364,7 +364,7 @@ class _Stored:
 def word_nest(layer: Layer, source: Tensor, chunk: Chunk, input_order: Order, output_order: Order) -> WordNest:
     """The cheapest affine nest that reaches every input word each block needs; raises SpecError where there is none."""
     groups = effective_groups(layer, source)
-    if chunk.kind == "depthwise" and groups != source.channels:
+    if chunk.kind == "depthwise" and not (layer.is_pool or groups == source.channels > 1):
         raise SpecError(f"layer {layer.name!r}: allocation must be a conv chunk unless the layer is depthwise or a pool, "
                         f"not {chunk.name!r}")
     if layer.op == "max_pool" and (chunk.kind != "depthwise" or chunk.taps > 1 or chunk.multiplier == "packed"):

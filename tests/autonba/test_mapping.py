@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from autonba.accelerator import Accelerator, Buffer, Chunk
+from autonba.accelerator import Accelerator, Buffer, Chunk, Loops
 from autonba.cost.latency import layer_cycles
 from autonba.cost.schedule import simulate, size_buffers
 from autonba.errors import DeadlockError, SpecError
@@ -71,9 +71,50 @@ def test_depthwise_on_a_conv_chunk_reads_its_own_words_only() -> None:
     assert mapped.layers["depthwise"].nest.blocks_per_group == 1
 
 
+def test_columns_and_taps_divide_the_cycles() -> None:
+    network = shuffled_block()
+    wide = replace(conv_chunk(drain_lanes=4), columns=2, taps=3)
+    mapped = plan(network, size_buffers(network, on(network, wide, replace(depthwise_chunk(), taps=2))))
+    stem, depthwise = mapped.layers["stem"], mapped.layers["depthwise"]
+    assert stem.task_cycles == 3 * 4 * 3  # column sets of 2 in 5 columns, blocks, kernel rows
+    assert depthwise.beats == 3 * 2  # kernel rows, steps of 2 taps in 3
+    assert mapped.memory("input_to_c_main").banks == 4  # 2 columns of 3 taps
+    assert mapped.memory("c_to_d_main").banks == 2
+
+
+def test_row_blocks_are_made_of_whole_rows() -> None:
+    network = shuffled_block()
+    good = on(network, conv_chunk(), depthwise_chunk())
+    blocked = replace(good, loops={"stem": Loops(order="block_outer", rows=3)})
+    mapped = plan(network, size_buffers(network, blocked))
+    assert mapped.layers["stem"].tasks == 2
+    assert mapped.layers["stem"].busy == 2 * mapped.layers["stem"].task_cycles
+    assert min(b.rows for b in mapped.buffers if b.tensor.name == "stem") >= 3
+    with pytest.raises(SpecError, match=r"'stem': loops.rows must divide the 6 output rows, not 4"):
+        required_buffers(network, replace(good, loops={"stem": Loops(rows=4)}))
+
+
+def test_a_channel_multiplier_keeps_each_output_in_its_lane() -> None:
+    def conv(name: str, source: str, out: int, **more: object) -> Layer:
+        return Layer(name=name, op="conv", input=source, out_channels=out, shift=8, **more)  # type: ignore[arg-type]
+
+    layers = (conv("stem", "input", 8), conv("wide", "stem", 24, kernel=(3, 3), padding=(1, 1), groups=8),
+              conv("last", "wide", 2))
+    network = Network(input=Tensor(name="input", channels=1, height=4, width=4, bits=8, signed=False), layers=layers,
+                      classes=("a", "b"))
+    wide = plan(network, size_buffers(network, on(network, conv_chunk(), depthwise_chunk()))).layers
+    assert wide["stem"].chunk.kind == "conv"
+    on_depthwise = replace(on(network, conv_chunk(), depthwise_chunk()), allocation={"stem": "c", "wide": "d", "last": "c"})
+    lp = plan(network, size_buffers(network, on_depthwise)).layers["wide"]
+    assert lp.nest.words == 1
+    for physical, channel in enumerate(lp.output_order):
+        word, lane = lp.nest.of_block(physical // 4)[0], physical % 4
+        assert lp.input_order[4 * word + lane] == channel // 3
+
+
 def test_layer_cycles_is_what_the_plan_says() -> None:
     network = shuffled_block()
-    accelerator = size_buffers(network, on(network, conv_chunk(), depthwise_chunk()))
+    accelerator = size_buffers(network, on(network, conv_chunk(), replace(depthwise_chunk(), columns=2, taps=3)))
     for lp in plan(network, accelerator).layers.values():
         assert layer_cycles(lp.layer, lp.source, lp.out, lp.chunk) == lp.busy
 
@@ -82,20 +123,23 @@ def test_layer_cycles_is_what_the_plan_says() -> None:
                                                                  (2, 5, 1, 2)])
 def test_row_pattern_against_counting(rows: int, kernel: int, stride: int, padding: int) -> None:
     out = (rows + 2 * padding - kernel) // stride + 1
-    pattern = RowPattern(rows=rows, out_rows=out, kernel=kernel, stride=stride, padding=padding)
-    gone = 0
-    for y in range(out):
-        read = [r for r in range(y * stride - padding, y * stride - padding + kernel) if 0 <= r < rows]
-        assert min(read) >= gone, "a row was given back before its last use"
-        assert gone + pattern.need(y) > max(read), "a row is read before it is asked for"
-        gone += pattern.release(y)
-    assert gone == rows
+    for block in (n for n in range(1, out + 1) if out % n == 0):
+        pattern = RowPattern(rows=rows, tasks=out // block, step=block * stride, span=(block - 1) * stride + kernel,
+                             padding=padding)
+        gone = 0
+        for t in range(out // block):
+            read = [y * stride - padding + ky for y in range(t * block, (t + 1) * block) for ky in range(kernel)]
+            present = [r for r in read if 0 <= r < rows]
+            assert min(present) >= gone, "a row was given back before its last use"
+            assert gone + pattern.need(t) > max(present), "a row is read before it is asked for"
+            gone += pattern.release(t)
+        assert gone == rows
 
 
 @pytest.mark.parametrize(("change", "words"), [
     ({"allocation": {"stem": "d"}}, "conv chunk unless the layer is depthwise"),
     ({"allocation": {"stem": "nowhere"}}, "must be one of"),
-    ({"allocation": {"mix": "c"}}, "must name conv and global_pool layers"),
+    ({"allocation": {"mix": "c"}}, "must name conv and pool layers"),
 ])
 def test_illegal_allocations_are_refused(change: dict[str, dict[str, str]], words: str) -> None:
     network = shuffled_block()
