@@ -102,9 +102,7 @@ def test_a_channel_multiplier_keeps_each_output_in_its_lane() -> None:
               conv("last", "wide", 2))
     network = Network(input=Tensor(name="input", channels=1, height=4, width=4, bits=8, signed=False), layers=layers,
                       classes=("a", "b"))
-    wide = plan(network, size_buffers(network, on(network, conv_chunk(), depthwise_chunk()))).layers
-    assert wide["stem"].chunk.kind == "conv"
-    on_depthwise = replace(on(network, conv_chunk(), depthwise_chunk()), allocation={"stem": "c", "wide": "d", "last": "c"})
+    on_depthwise = Accelerator(chunks=(conv_chunk(), depthwise_chunk()), allocation={"stem": "c", "wide": "d", "last": "c"})
     lp = plan(network, size_buffers(network, on_depthwise)).layers["wide"]
     assert lp.nest.words == 1
     for physical, channel in enumerate(lp.output_order):
