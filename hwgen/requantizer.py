@@ -118,10 +118,12 @@ class Requantizer(wiring.Component):
         coarse = held((total >> shape.shifts[0]) >> (self.shift[2:] << 2), "coarse")
         shifted = held(coarse >> held(self.shift[:2], "fine_shift"), "shifted")
 
-        # Cycles 7 and 8: the clamp.
-        below, above = held(shifted < self.low, "below"), held(shifted > self.high, "above")
-        low, high = held(self.low, "low_held"), held(self.high, "high_held")
-        inside = held(shifted[: shape.out_shape.width].as_signed(), "inside")
-        clamped = Mux(below, low, Mux(above, high, inside))
+        # Cycles 7 and 8: the clamp. Only what fits the result's shape is compared with the limits.
+        width, sign = shape.out_shape.width, shifted[-1]
+        inside, upper = shifted[:width].as_signed(), shifted[width - 1 :]
+        fits, negative = held(~(upper.any() & ~upper.all()), "fits"), held(sign, "negative")
+        below, above = held(inside < self.low, "below"), held(inside > self.high, "above")
+        low, high, value = held(self.low, "low_held"), held(self.high, "high_held"), held(inside, "inside")
+        clamped = Mux(Mux(fits, below, negative), low, Mux(Mux(fits, above, ~negative), high, value))
         m.d.sync += self.result.eq(Mux(self.raw, raw, clamped) if shape.raw else clamped)
         return m
