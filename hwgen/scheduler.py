@@ -12,7 +12,7 @@ from autonba.mapping import LayerPlan
 
 
 class Scheduler(wiring.Component):
-    """Looks at the row tokens, picks the latest layer that is ready, claims its tokens and offers the task.
+    """Looks at the row tokens, picks the next ready layer after the last one picked, claims its tokens and offers the task.
 
     A layer is ready when every input edge has the rows its next task needs and every output edge has room for its rows.
     Latency: look, pick, claim, offer take a cycle each; `autonba.cost.schedule` counts on it (LOOK_TO_OFFER).
@@ -43,21 +43,27 @@ class Scheduler(wiring.Component):
         m = Module()
         layout, layers = self._layout, self._layout.chunk.layers
         ready = Signal(len(layers))
-        ready_then = Signal(len(layers))
+        ready_then, later_then = Signal(len(layers)), Signal(len(layers))  # all that were ready, and those after `chosen`
         chosen = Signal(layout.layer_bits)
         chosen_next = Signal(layout.layer_bits)
         claiming = Signal()
-        for i in range(len(layers)):  # the last assignment wins: the latest layer has priority
-            with m.If(ready_then[i]):
-                m.d.comb += chosen_next.eq(i)
-        m.d.sync += ready_then.eq(ready)
+        for candidates in (ready_then, later_then):  # the last assignment wins: the first layer after the one before
+            for i in reversed(range(len(layers))):
+                with m.If(candidates[i]):
+                    m.d.comb += chosen_next.eq(i)
+        turn = Signal(layout.layer_bits)
+        m.d.comb += turn.eq(chosen)
+        m.d.sync += [ready_then.eq(ready), later_then.eq(ready & Cat(turn < i for i in range(len(layers))))]
 
         with m.FSM():
             with m.State("LOOK"):
                 m.next = "PICK"
-            with m.State("PICK"), m.If(ready_then.any()):
+            with m.State("PICK"):
                 m.d.sync += chosen.eq(chosen_next)
-                m.next = "CLAIM"
+                with m.If(ready_then.any()):
+                    m.next = "CLAIM"
+                with m.Else():  # an idle chunk forgets whose turn it is: every run begins alike
+                    m.d.comb += turn.eq(0)
             with m.State("CLAIM"):
                 m.d.comb += claiming.eq(1)
                 m.next = "OFFER"

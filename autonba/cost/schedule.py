@@ -1,6 +1,6 @@
 """Exact schedule: the cycle in which every row task starts and ends, by the rules the hardware follows.
 
-A chunk's scheduler looks at its row tokens, registers which layers are ready, picks the latest of them, claims its
+A chunk's scheduler looks at its row tokens, registers which layers are ready, picks the next of them in turn, claims its
 tokens and offers the task to the sequencer, which takes it when it is idle or in the last cycle of the task before:
 back to back where a ready task was found in time. All constants of that pipeline are named here; the simulation of the
 generated hardware must agree to the cycle.
@@ -74,7 +74,8 @@ class _Simulation:
         self.release = [[e.pattern.release(t) for t in range(e.pattern.tasks)] for e in edges]
         self.produced = [e.produced for e in edges]
         self.row = dict.fromkeys(names, 0)
-        self.by_chunk = {c.chunk.name: list(reversed(c.layers)) for c in mapped.chunks}
+        self.by_chunk = {c.chunk.name: c.layers for c in mapped.chunks}
+        self.chosen = dict.fromkeys(self.by_chunk, 0)  # the last layer that each chunk picked
         self.to_commit = {lp.layer.name: beat_to_commit(c, lp) for c in mapped.chunks for lp in c.layers}
         self.waiting: dict[str, int] = {}  # agent -> first cycle at which it looks
         self.last_beat = dict.fromkeys(self.by_chunk, -(10**9))
@@ -122,10 +123,13 @@ class _Simulation:
         elif agent == SINK:
             self.look_output(cycle)
         else:
-            for lp in self.by_chunk[agent]:
+            own, after = self.by_chunk[agent], self.chosen[agent] + 1
+            for lp in own[after:] + own[:after]:
                 if self.ready(lp.layer.name):
+                    self.chosen[agent] = lp.index
                     self.start(agent, lp, cycle)
                     return
+            self.chosen[agent] = 0
 
     def ready(self, name: str) -> bool:
         row = self.row[name]
