@@ -11,6 +11,7 @@ from autonba.errors import SpecError
 
 MAX_LANES = 64
 MAX_TAPS = MAX_COLUMNS = 8
+STREAM_BITS = (32, 64, 128, 256, 512)
 SOURCE = "input"  # the agent that writes the image
 SINK = "output"  # the agent that reads the result
 
@@ -130,13 +131,15 @@ class Buffer:
 class Accelerator:
     """Chunks, the chunk of each layer (by layer name; a shuffle runs nowhere), every buffer, and the layers' loops.
 
-    Layers that `loops` does not name run with the defaults of `Loops`.
+    Layers that `loops` does not name run with the defaults of `Loops`. `stream_bits` is the width of the AXI4 ports through
+    which weights are streamed.
     """
 
     chunks: tuple[Chunk, ...]
     allocation: Mapping[str, str]
     buffers: tuple[Buffer, ...] = ()
     loops: Mapping[str, Loops] = field(default_factory=dict)
+    stream_bits: int = 64
 
     def __post_init__(self) -> None:
         names = [chunk.name for chunk in self.chunks]
@@ -147,6 +150,8 @@ class Accelerator:
         for layer, chunk in self.allocation.items():
             if chunk not in names:
                 raise SpecError(f"accelerator: allocation of layer {layer!r} must be one of {names}, not {chunk!r}")
+        if self.stream_bits not in STREAM_BITS:
+            raise SpecError(f"accelerator: stream_bits must be one of {STREAM_BITS}, not {self.stream_bits!r}")
         for layer in self.loops:
             if layer not in self.allocation:
                 raise SpecError(f"accelerator: loops must name allocated layers, not {layer!r}")

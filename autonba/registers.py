@@ -31,6 +31,7 @@ class Register(IntEnum):
     CHUNKS = 0x2C
     WATCHDOG = 0x30
     STALL = 0x34
+    STREAM_BASE = 0x38
     CHUNK_BUSY = 0x100
 
 

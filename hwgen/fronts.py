@@ -191,18 +191,20 @@ class HostRegisters(wiring.Component):
     Ports
     -----
     pixel_*, result_*       : handshakes of s_axis and m_axis
+    stream_base, stream_error : where streamed weights lie in DRAM; the DRAM answered with an error
     <chunk>_busy            : the chunk multiplies in this cycle
     <chunk>_waiting         : a layer of the chunk waits for rows
     <chunk>_waiting_room    : it waits for free output rows, not for input rows
     <chunk>_waiting_layer   : its place in the network's list of layers
     """
 
-    def __init__(self, digest: str, chunks: Sequence[str] = (), layer_bits: int = 1) -> None:
+    def __init__(self, digest: str, chunks: Sequence[str] = (), layer_bits: int = 1, streams: bool = False) -> None:
         if len(chunks) > MAX_CHUNKS:
             raise SpecError(f"accelerator: chunks must be at most {MAX_CHUNKS}, as each has a register, not {len(chunks)}")
         self._digest = int(digest[:8], 16)
         self._chunks = chunks
         self._layer_bits = layer_bits
+        self._streams = streams
         ports: dict[str, In | Out] = {
             "s_axil_awaddr": In(ADDRESS_BITS), "s_axil_awprot": In(3), "s_axil_awvalid": In(1), "s_axil_awready": Out(1),
             "s_axil_wdata": In(32), "s_axil_wstrb": In(4), "s_axil_wvalid": In(1), "s_axil_wready": Out(1),
@@ -213,6 +215,8 @@ class HostRegisters(wiring.Component):
             "image_begin": In(1), "image_end": In(1), "image_done": In(1), "too_early": In(1), "too_late": In(1),
             "pixel_valid": In(1), "pixel_ready": In(1), "result_valid": In(1), "result_ready": In(1),
         }
+        if streams:
+            ports |= {"stream_base": Out(32), "stream_error": In(1)}
         for name in chunks:
             ports |= {f"{name}_busy": In(1), f"{name}_waiting": In(1), f"{name}_waiting_room": In(1),
                       f"{name}_waiting_layer": In(layer_bits)}
@@ -220,7 +224,8 @@ class HostRegisters(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        error, flight = Signal(2, name="error"), Signal(16, name="flight")
+        faults = Cat(self.too_early, self.too_late, *([self.stream_error] if self._streams else []))
+        error, flight = Signal(len(faults), name="error"), Signal(16, name="flight")
         reset_left = Signal(range(RESET_CYCLES + 1))
         busy = Signal()
         counted = {
@@ -238,7 +243,7 @@ class HostRegisters(wiring.Component):
         m.d.comb += [busy.eq(flight.any()), self.core_reset.eq(reset_left.any())]
         m.d.sync += [
             flight.eq(flight + self.image_begin - self.image_done),
-            error.eq(error | Cat(self.too_early, self.too_late)),
+            error.eq(error | faults),
         ]
         with m.If(reset_left.any()):
             m.d.sync += [reset_left.eq(reset_left - 1), flight.eq(0)]
@@ -257,7 +262,10 @@ class HostRegisters(wiring.Component):
                     with m.If(self.s_axil_wdata[1]):
                         m.d.sync += reset_left.eq(RESET_CYCLES)
                 with m.Case(Register.ERROR // 4):
-                    m.d.sync += error.eq((error & ~self.s_axil_wdata[:2]) | Cat(self.too_early, self.too_late))
+                    m.d.sync += error.eq((error & ~self.s_axil_wdata[: len(error)]) | faults)
+                if self._streams:
+                    with m.Case(Register.STREAM_BASE // 4):
+                        m.d.sync += self.stream_base.eq(self.s_axil_wdata)
                 with m.Case(Register.WATCHDOG // 4):
                     m.d.sync += [watchdog.eq(self.s_axil_wdata), patience.eq(self.s_axil_wdata)]
                 with m.Case(Register.STALL // 4):
@@ -270,6 +278,8 @@ class HostRegisters(wiring.Component):
             Register.STATUS: busy, Register.ERROR: error, Register.CHUNKS: len(self._chunks), Register.WATCHDOG: watchdog,
             Register.STALL: stall, **counters,
         }
+        if self._streams:
+            values[Register.STREAM_BASE] = self.stream_base
         m.d.comb += self.s_axil_arready.eq(~self.s_axil_rvalid)
         with m.If(self.s_axil_arvalid & self.s_axil_arready):
             m.d.sync += [self.s_axil_rvalid.eq(1), self.s_axil_rdata.eq(0)]

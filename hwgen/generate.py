@@ -9,12 +9,14 @@ from typing import Any
 
 from autonba import __version__
 from autonba.accelerator import SINK, SOURCE
-from autonba.arithmetic import MULTIPLIER_BITS, clog2
+from autonba.arithmetic import MULTIPLIER_BITS, ceil_div, clog2
 from autonba.boards import find_board
 from autonba.bundle import Bundle, write_bytes
 from autonba.cost.resources import uses_block_ram
 from autonba.cost.schedule import simulate
 from autonba.errors import AutonbaError, SpecError
+from autonba.golden import Weights
+from autonba.hwgen.fetcher import WeightFetcher
 from autonba.hwgen.fronts import HostRegisters, ImageInput, ResultOutput
 from autonba.hwgen.layout import (
     ChunkLayout,
@@ -29,9 +31,10 @@ from autonba.hwgen.sequencer import Sequencer
 from autonba.hwgen.uart import uart_front_verilog
 from autonba.hwgen.verilog import banner, emit, template_environment
 from autonba.hwgen.writer import Writer
-from autonba.mapping import MemoryPlan, Plan, plan
+from autonba.mapping import ChunkPlan, MemoryPlan, Plan, plan
 from autonba.memory_image import hex_lines, parameter_bits, parameter_rom, weight_rom
 from autonba.packing import PORT_BITS, chunk_packing
+from autonba.weight_image import stream_image
 
 PROBED_IMAGES = 3  # after which the row buffers have come round
 MULTIPLIER_STYLES = {"lut": 0, "dsp": 1, "packed": 2}  # parameter of mac_array
@@ -60,10 +63,12 @@ def render(bundle: Bundle) -> dict[str, str]:
     head = banner(__version__, bundle.digest)
     verilog = {path.name: path.read_text() for path in resources.files("autonba.rtl_templates").iterdir()
                if path.name.endswith(".v")}
-    verilog["host_registers.v"] = emit(HostRegisters(bundle.digest), "host_registers")
+    verilog["host_registers.v"] = emit(HostRegisters(
+        bundle.digest, [chunk.chunk.name for chunk in mapped.chunks], index_bits(len(design.network.layers)),
+        any(chunk.stream_words for chunk in mapped.chunks)), "host_registers")
     verilog["image_input.v"] = emit(ImageInput(mapped), "image_input")
     verilog["result_output.v"] = emit(ResultOutput(mapped), "result_output")
-    hexes = {}
+    hexes: dict[str, str] = {}
     environment = template_environment()
     for chunk in mapped.chunks:
         layout, name = ChunkLayout(mapped, chunk), chunk.chunk.name
@@ -73,13 +78,38 @@ def render(bundle: Bundle) -> dict[str, str]:
         verilog[f"requantize_{name}.v"] = emit(Requantizer(RequantizerShape.of(chunk)), f"requantize_{name}")
         values = chunk_values(layout, PORT_BITS[find_board(design.target.board).family])
         verilog[f"chunk_{name}.v"] = environment.get_template("chunk.v.j2").render(values)
-        hexes[f"{name}_weights.hex"] = hex_lines(weight_rom(chunk, weights), values["weight_word_bits"])
+        if chunk.stream_words:
+            verilog[f"fetch_{name}.v"] = emit(WeightFetcher(layout), f"fetch_{name}")
+            hexes |= _slice_files(chunk, weights, values["slices"])
+        else:
+            hexes[f"{name}_weights.hex"] = hex_lines(weight_rom(chunk, weights), values["weight_word_bits"])
         hexes[f"{name}_parameters.hex"] = hex_lines(parameter_rom(chunk, weights), values["parameter_word_bits"])
     verilog["accelerator.v"] = environment.get_template("accelerator.v.j2").render(
         accelerator_values(mapped, design.name))
     listing = "".join(f"{name}\n" for name in sorted(verilog))
     verilog["uart_front.v"] = uart_front_verilog(design, bundle.digest)  # for boards without a processor; not in rtl.f
+    if any(chunk.stream_words for chunk in mapped.chunks):
+        image = stream_image(mapped, weights)
+        words = [int.from_bytes(image[i : i + 4], "little") for i in range(0, len(image), 4)]
+        hexes["stream.hex"] = hex_lines(words, 32)  # for the DRAM, 32 bits a line
     return {name: head + text for name, text in verilog.items()} | hexes | {"rtl.f": listing}
+
+
+def _slice_files(chunk: ChunkPlan, weights: Weights, slices: list[dict[str, Any]]) -> dict[str, str]:
+    """What the slices of a weight memory hold before anything is streamed, by file name."""
+    words = weight_rom(chunk, weights) + [0] * (2 * chunk.stream_words)
+    return {
+        f"{chunk.chunk.name}_weights_{i}.hex": hex_lines(
+            [word >> part["low"] & ((1 << part["bits"]) - 1) for word in words], part["bits"])
+        for i, part in enumerate(slices)
+    }
+
+
+def _slices(word_bits: int, stream_bits: int) -> list[dict[str, Any]]:
+    """The parts of a word that beats of `stream_bits` bits fill."""
+    widths = [min(stream_bits, word_bits - low) for low in range(0, word_bits, stream_bits)]
+    return [{"low": i * stream_bits, "bits": width, "part": "" if width == stream_bits else f"[{width - 1}:0]"}
+            for i, width in enumerate(widths)]
 
 
 def chunk_values(layout: ChunkLayout, port_bits: int) -> dict[str, Any]:
@@ -116,8 +146,12 @@ def chunk_values(layout: ChunkLayout, port_bits: int) -> dict[str, Any]:
         "task_bits": layout.task.size, "write_task_bits": layout.write_task.size,
         "source_bits": index_bits(len(layout.main_memories)), "read_bits": layout.read_bits,
         "residual_source_bits": index_bits(len(layout.residual_memories)), "residual_bits": layout.residual_bits,
-        "weight_word_bits": weight_word, "weight_words": chunk.weight_words,
-        "weight_address_bits": index_bits(chunk.weight_words), "weight_style": _rom_style(weight_word, chunk.weight_words),
+        "network_layer_bits": index_bits(len(layout.plan.network.layers)),
+        "streams": chunk.stream_words > 0, "stream_bits": layout.plan.accelerator.stream_bits,
+        "slices": _slices(weight_word, layout.plan.accelerator.stream_bits),
+        "slice_bits": index_bits(ceil_div(weight_word, layout.plan.accelerator.stream_bits)),
+        "weight_depth": layout.weight_depth, "weight_word_bits": weight_word, "weight_words": chunk.weight_words,
+        "weight_address_bits": index_bits(layout.weight_depth), "weight_style": _rom_style(weight_word, chunk.weight_words),
         "parameter_word_bits": parameter_word, "parameter_words": chunk.parameter_words,
         "parameter_address_bits": index_bits(chunk.parameter_words),
         "parameter_style": _rom_style(parameter_word, chunk.parameter_words),
@@ -168,7 +202,9 @@ def accelerator_values(mapped: Plan, name: str) -> dict[str, Any]:
     layouts = [ChunkLayout(mapped, chunk) for chunk in mapped.chunks]
     image = mapped.network.input
     return {
-        "design": name, "multipliers": mapped.accelerator.multipliers, "pixel_bits": 8 * image.channels,
+        "design": name, "stream_bits": mapped.accelerator.stream_bits, "streams": any(c.stream_words for c in mapped.chunks),
+        "network_layer_bits": index_bits(len(mapped.network.layers)),
+        "multipliers": mapped.accelerator.multipliers, "pixel_bits": 8 * image.channels,
         "edges": [
             {"name": e.name, "producer": e.producer, "rows": mapped.buffers[e.buffer].rows,
              "bits": token_bits(mapped.buffers[e.buffer].rows), "produced": e.produced} for e in mapped.edges],
@@ -177,7 +213,7 @@ def accelerator_values(mapped: Plan, name: str) -> dict[str, Any]:
         "input_memories": [{"name": m.name, "banks": m.banks, "pixel": _pixel(m, image.channels)}
                            for m in mapped.memories if m.writer == SOURCE],
         "chunks": [
-            {"name": lay.chunk.chunk.name,
+            {"name": lay.chunk.chunk.name, "streams": lay.chunk.stream_words > 0,
              "read_memories": [{"name": m.name, "banks": m.banks} for m in lay.main_memories + lay.residual_memories],
              "write_memories": [{"name": m.name, "banks": m.banks} for m in lay.output_memories],
              "input_edges": [e.name for _, e in lay.input_edges],

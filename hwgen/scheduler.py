@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -25,11 +25,17 @@ class Scheduler(wiring.Component):
     <edge>_free      : free rows, for each output edge
     <layer>_claim    : the layer claims a task's rows of each of its output edges
     task_*           : stream of `ChunkLayout.task`
+    waiting, waiting_room, waiting_layer : a layer waits for rows; for room, not for input; its place in the network: the last
+                       layer that has its input and no room, or else the first that has begun an image and lacks input
     """
 
     def __init__(self, layout: ChunkLayout) -> None:
         self._layout = layout
-        ports: dict[str, In | Out] = {"task_payload": Out(layout.task), "task_valid": Out(1), "task_ready": In(1)}
+        self._waits: list[tuple[LayerPlan, Value, Value]] = []  # layer, whether it waits for input, for room
+        ports: dict[str, In | Out] = {
+            "task_payload": Out(layout.task), "task_valid": Out(1), "task_ready": In(1),
+            "waiting": Out(1), "waiting_room": Out(1), "waiting_layer": Out(index_bits(len(layout.plan.network.layers))),
+        }
         for _, edge in layout.input_edges:
             ports[f"{edge.name}_available"] = In(layout.edge_bits(edge))
             ports[f"{edge.name}_claim"] = Out(layout.edge_bits(edge))
@@ -77,7 +83,17 @@ class Scheduler(wiring.Component):
             for i, task in enumerate(tasks):
                 with m.Case(i):
                     m.d.sync += self.task_payload.eq(task)
+        self._watch(m)
         return m
+
+    def _watch(self, m: Module) -> None:
+        """What the watchdog is told. During a stall nothing moves, so a register on the way does not matter."""
+        place = {layer.name: i for i, layer in enumerate(self._layout.plan.network.layers)}
+        m.d.sync += [self.waiting.eq(0), self.waiting_room.eq(0)]
+        ranked = [(lp, wait, 0) for lp, wait, _ in reversed(self._waits)] + [(lp, wait, 1) for lp, _, wait in self._waits]
+        for lp, waits, room in ranked:  # the last assignment wins
+            with m.If(waits):
+                m.d.sync += [self.waiting.eq(1), self.waiting_room.eq(room), self.waiting_layer.eq(place[lp.layer.name])]
 
     def _layer(self, m: Module, lp: LayerPlan, ready: Signal, claim: Signal) -> data.View:
         """Row state of one layer; returns its next task."""
@@ -94,8 +110,11 @@ class Scheduler(wiring.Component):
             release = constant_table(m, number, [edge.pattern.release(t) for t in tasks], f"{edge.name}_gives")
             conditions.append(getattr(self, f"{edge.name}_available") >= need)
             m.d.comb += getattr(self, f"{edge.name}_claim").eq(Mux(claim, release, 0))
+        own_inputs = conditions.copy()
         conditions += [getattr(self, f"{edge.name}_free") >= edge.produced for edge in layout.outgoing(lp)]
         m.d.comb += ready.eq(Cat(conditions).all())
+        inputs = Cat(conditions[: len(own_inputs)]).all()
+        self._waits.append((lp, number.any() & ~inputs, inputs & ~ready))
 
         task = Signal(layout.task, name=f"{name}_task")
         _, cursor = layout.main_source(lp)

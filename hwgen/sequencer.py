@@ -197,7 +197,7 @@ class Sequencer(wiring.Component):
             for pointer in (line_start, set_start, tap):
                 column_of.start(pointer, constant)
         if streaming:
-            self._stream(m, constant, taken, next_block, waiting, weight, block_weight)
+            self._stream(m, constant, taken, next_block, task_end, waiting, weight, block_weight)
 
         for i, (lp, edge) in enumerate((lp, e) for lp, e in layout.input_edges if e.port == "main"):
             gives = Signal(name=f"gives{i}")
@@ -239,8 +239,8 @@ class Sequencer(wiring.Component):
         constant.finish(m)
         return m
 
-    def _stream(self, m: Module, constant: LayerConstants, taken: Signal, next_block: Signal, waiting: Signal, weight: Signal,
-                block_weight: Signal) -> None:
+    def _stream(self, m: Module, constant: LayerConstants, taken: Signal, next_block: Signal, task_end: Signal,
+                waiting: Signal, weight: Signal, block_weight: Signal) -> None:
         """Blocks of streamed layers wait for their half of the weight memory, and give it back."""
         chunk = self._layout.chunk
         streams = [int(lp.streams) for lp in chunk.layers]
@@ -249,7 +249,7 @@ class Sequencer(wiring.Component):
         half = Signal()  # where the next streamed block lies
         begins, done = Signal(), Signal()
         m.d.comb += [done.eq(next_block & current), self.block_done.eq(done),
-                     begins.eq(Mux(taken, starts, done))]
+                     begins.eq(Mux(taken, starts, done & ~task_end))]
         with m.If(waiting & self.loaded.any()):
             m.d.sync += waiting.eq(0)
         with m.If(begins):

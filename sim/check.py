@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from autonba.arithmetic import IntArray
 from autonba.mapping import ChunkPlan, LayerPlan, Plan
@@ -68,13 +70,13 @@ def _compare_layer(
     values, known = lines.lanes(3, lanes, chunk.write_bits)
     shape = (whole, out.height * out.width * groups, lanes)
     order = np.argsort(np.asarray(lp.output_order))  # physical channel of each logical one
-    place = np.argsort(write_order(lp))  # in the log, of each group by row, column and number
+    line = np.argsort(write_order(lp))  # in the log, of each group by row, column and number
 
-    def of_map(logged: IntArray) -> IntArray:
-        sorted_: IntArray = logged[: whole * per_image].reshape(shape)[:, place]
+    def of_map(logged: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        sorted_ = logged[: whole * per_image].reshape(shape)[:, line]
         return sorted_.reshape(whole, out.height, out.width, groups * lanes)[..., order].transpose(0, 3, 1, 2)
 
-    got, sure = of_map(values), of_map(known).astype(bool)
+    got, sure = of_map(values), of_map(known)
     wrong = np.argwhere((got != expected[:whole]) | ~sure)
     for image, channel, row, column in wrong[:SHOWN]:
         place = image, channel, row, column

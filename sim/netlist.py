@@ -34,13 +34,13 @@ def simulate_netlist(
     tools = find_toolchain(simulator)
     folder = bundle.path / "sim" / f"netlist_{simulator}"
     folder.mkdir(parents=True, exist_ok=True)
+    mapped = plan(bundle.design.network, bundle.design.accelerator, bundle.weights)
     wrapper = folder / "testbench.v"
-    wrapper.write_text(testbench(bundle.design.network, []))
+    wrapper.write_text(testbench(mapped, netlist=True))
     # A netlist is one huge module: compiling it fast matters more than running it fast.
     fast_build = ["-O1", "--output-split", "20000"] if simulator == "verilator" else []
     log = build(tools, sources=[netlist, cells, wrapper], top="testbench", folder=folder, ports=TESTBENCH_PORTS,
                 arguments=fast_build, optimize="-O0" if images < 10 else "-O1")
-    mapped = plan(bundle.design.network, bundle.design.accelerator, bundle.weights)
     prepared = Prepared(bundle, tools, folder, mapped, {}, log)
     built = time.monotonic()
     benches = run_network(prepared, ("back_to_back",), (images,), 0, seed)

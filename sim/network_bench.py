@@ -35,7 +35,7 @@ RUN, SOFT_RESET = 1, 2
 TOO_EARLY, TOO_LATE = 1, 2
 IDENTITY = 0x414E4241
 
-_INPUTS = ("rst", "log_run", "s_axis_tdata", "s_axis_tvalid", "s_axis_tlast", "m_axis_tready", "s_axil_awaddr",
+_INPUTS = ("rst", "log_run", "stall_memory", "s_axis_tdata", "s_axis_tvalid", "s_axis_tlast", "m_axis_tready", "s_axil_awaddr",
            "s_axil_awprot", "s_axil_awvalid", "s_axil_wdata", "s_axil_wstrb", "s_axil_wvalid", "s_axil_bready",
            "s_axil_araddr", "s_axil_arprot", "s_axil_arvalid", "s_axil_rready")
 
@@ -187,6 +187,7 @@ async def stalls(dut: Any) -> None:
     for number, (before, behind) in enumerate(patterns):
         count = len(range(number, bench.settings.stalled_images, len(patterns)))
         dut.log_run.value = STALLED_RUNS + number
+        dut.stall_memory.value = 1
         bench.source.set_pause_generator(bench.stall(*before) if before else None)
         bench.sink.set_pause_generator(bench.stall(*behind) if behind else None)
         await bench.exchange(range(start, start + count), f"stalls of pattern {number}", slowness=8)
@@ -195,6 +196,7 @@ async def stalls(dut: Any) -> None:
             driver.pause = False
         await bench.finish()
         dut.log_run.value = 0
+        dut.stall_memory.value = 0
         start += count
 
 

@@ -80,7 +80,9 @@ def prepare(bundle: Bundle, simulator: str, *, folder: Path | None = None, image
     sources, data = rtl_files(bundle)
     folder.mkdir(parents=True, exist_ok=True)
     wrapper = folder / "testbench.v"
-    wrapper.write_text(testbench(bundle.design.network, [chunk.chunk.name for chunk in mapped.chunks]))
+    wrapper.write_text(testbench(mapped))
+    if any(chunk.stream_words for chunk in mapped.chunks):
+        sources.append(Path(__file__).parent / "axi_memory.v")
     log = build(tools, sources=[*sources, wrapper], top="testbench", folder=folder, ports=TESTBENCH_PORTS, data=data)
     pictures = bundle.golden["images"][:images]
     golden = evaluate(bundle.design.network, bundle.weights, pictures)

@@ -149,7 +149,9 @@ def _chunk_ports(chunk: ChunkPlan, mapped: Plan) -> dict[str, Port]:
             ports[f"{edge.name}_free"] = Port("input", bits)
     for layer in layers:
         ports |= {f"{layer}_claim": Port("output", 1), f"{layer}_commit": Port("output", 1)}
-    return ports | {"busy": Port("output", 1)}
+    layer_bits = max(clog2(len(mapped.network.layers)), 1)
+    return ports | {"busy": Port("output", 1), "waiting": Port("output", 1), "waiting_room": Port("output", 1),
+                    "waiting_layer": Port("output", layer_bits)}
 
 
 def _compare_chunk(

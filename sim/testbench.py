@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 from itertools import pairwise
@@ -12,8 +11,10 @@ import jinja2
 import numpy as np
 import numpy.typing as npt
 
+from autonba.cost.fetch import STREAM_LATENCY
 from autonba.errors import ToolError
-from autonba.network import Network
+from autonba.mapping import Plan
+from autonba.weight_image import stream_layout
 
 Bytes = npt.NDArray[np.uint8]
 
@@ -21,19 +22,23 @@ _AXIS = ("tdata", "tvalid", "tready", "tlast")
 _AXIL = ("awaddr", "awprot", "awvalid", "awready", "wdata", "wstrb", "wvalid", "wready", "bresp", "bvalid", "bready",
          "araddr", "arprot", "arvalid", "arready", "rdata", "rresp", "rvalid", "rready")
 PORTS = ("clk", "rst", *(f"{side}_axis_{name}" for side in "sm" for name in _AXIS), *(f"s_axil_{name}" for name in _AXIL))
-TESTBENCH_PORTS = (*PORTS, "log_run")
+TESTBENCH_PORTS = (*PORTS, "log_run", "stall_memory")
 _NO_DIGIT = 255
 _DIGITS = np.full(256, _NO_DIGIT, dtype=np.uint8)
 for _value, _digit in enumerate("0123456789abcdef"):
     _DIGITS[ord(_digit)] = _DIGITS[ord(_digit.upper())] = _value
 
 
-def testbench(network: Network, chunks: Sequence[str]) -> str:
-    """Verilog of module `testbench`; it looks into the chunks named (none for a netlist, which has no hierarchy)."""
+def testbench(mapped: Plan, *, netlist: bool = False) -> str:
+    """Verilog of module `testbench`; it looks into the chunks, except in a netlist, which has no hierarchy."""
     text = resources.files("autonba.sim").joinpath("testbench.v.j2").read_text()
     environment = jinja2.Environment(trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined,
                                      keep_trailing_newline=True)
-    return environment.from_string(text).render(pixel_bits=8 * network.input.channels, ports=PORTS, chunks=list(chunks))
+    return environment.from_string(text).render(
+        pixel_bits=8 * mapped.network.input.channels, ports=PORTS,
+        chunks=[] if netlist else [chunk.chunk.name for chunk in mapped.chunks],
+        streaming=[chunk.chunk.name for chunk in mapped.chunks if chunk.stream_words],
+        stream_bits=mapped.accelerator.stream_bits, stream_words=stream_layout(mapped).size // 4, stream_latency=STREAM_LATENCY)
 
 
 @dataclass(frozen=True)

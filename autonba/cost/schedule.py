@@ -13,10 +13,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from autonba.accelerator import SINK, SOURCE, Accelerator, Buffer, Port
+from autonba.cost.fetch import STREAM_LATENCY, FetchModel
 from autonba.errors import DeadlockError
 from autonba.mapping import ChunkPlan, LayerPlan, Plan, plan, required_buffers
 from autonba.network import INPUT, Network
 from autonba.pipeline import ADDRESS_STAGES, GROUP_TO_WRITE
+from autonba.weight_image import block_bursts
 
 LOOK_TO_OFFER = 3  # from the cycle whose tokens are looked at to the cycle that offers the task to the sequencer
 TOKEN_DELAY = 1  # a token pulse is seen by the counters' readers one cycle later
@@ -58,7 +60,7 @@ class Schedule:
 class _Simulation:
     """State of one run. Agents are 'input', the chunks and 'output'; counters are per edge."""
 
-    def __init__(self, mapped: Plan, images: int) -> None:
+    def __init__(self, mapped: Plan, images: int, stream_latency: int) -> None:
         self.plan = mapped
         self.images = images
         edges = mapped.edges
@@ -77,6 +79,8 @@ class _Simulation:
         self.by_chunk = {c.chunk.name: c.layers for c in mapped.chunks}
         self.chosen = dict.fromkeys(self.by_chunk, 0)  # the last layer that each chunk picked
         self.to_commit = {lp.layer.name: beat_to_commit(c, lp) for c in mapped.chunks for lp in c.layers}
+        self.fetch = {c.chunk.name: FetchModel(stream_latency) for c in mapped.chunks if c.stream_words}
+        self.bursts = block_bursts(mapped)
         self.waiting: dict[str, int] = {}  # agent -> first cycle at which it looks
         self.last_beat = dict.fromkeys(self.by_chunk, -(10**9))
         self.events: list[tuple[int, int, int, str, int]] = []  # cycle, look after update, edge, counter or agent, amount
@@ -156,7 +160,7 @@ class _Simulation:
         name = lp.layer.name
         freed = self.claim(name)
         taken = max(cycle + LOOK_TO_OFFER, self.last_beat[agent])
-        last_beat = taken + lp.task_cycles
+        last_beat = self.stream(lp, cycle + LOOK_TO_OFFER, taken) if lp.streams else taken + lp.task_cycles
         self.last_beat[agent] = last_beat
         written = last_beat + self.to_commit[name]
         for e, amount in zip(self.inputs[name], freed, strict=True):
@@ -165,6 +169,15 @@ class _Simulation:
         for e in self.outputs[name]:
             self.post(written, e, "available", self.produced[e])
         self.look_from(agent, taken + 1)
+
+    def stream(self, lp: LayerPlan, offered: int, taken: int) -> int:
+        """Last beat of a task whose blocks wait for their weights."""
+        fetch, end = self.fetch[lp.chunk.name], taken
+        for number, lengths in enumerate(self.bursts[lp.layer.name]):
+            loaded = fetch.load(lengths, None if number else offered)
+            end = max(end + 1, loaded) + lp.visits_per_block * lp.period
+            fetch.release(end)
+        return end
 
     def look_input(self, cycle: int) -> None:
         if self.rows_in == self.images * self.plan.network.input.height or not self.ready(INPUT):
@@ -199,9 +212,12 @@ class _Simulation:
         )
 
 
-def simulate(mapped: Plan, images: int) -> Schedule:
-    """Schedule `images` images back to back; raises DeadlockError naming the tensor whose buffer is too small."""
-    return _Simulation(mapped, images).run()
+def simulate(mapped: Plan, images: int, stream_latency: int = STREAM_LATENCY) -> Schedule:
+    """Schedule `images` images back to back; raises DeadlockError naming the tensor whose buffer is too small.
+
+    `stream_latency` is that of the DRAM that holds streamed weights, in cycles (`autonba.cost.fetch`).
+    """
+    return _Simulation(mapped, images, stream_latency).run()
 
 
 def size_buffers(network: Network, accelerator: Accelerator) -> Accelerator:
