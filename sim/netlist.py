@@ -13,7 +13,7 @@ from autonba.mapping import plan
 from autonba.sim.check import Comparison, compare_cycles, finish_cycles
 from autonba.sim.run import SCHEMA_VERSION, MismatchError, Prepared, run_network
 from autonba.sim.runner import build, find_toolchain
-from autonba.sim.testbench import TESTBENCH_PORTS, testbench
+from autonba.sim.testbench import TESTBENCH_PORTS, testbench_text
 
 FLOW = Path("flow") / "ecp5"
 
@@ -36,7 +36,7 @@ def simulate_netlist(
     folder.mkdir(parents=True, exist_ok=True)
     mapped = plan(bundle.design.network, bundle.design.accelerator, bundle.weights)
     wrapper = folder / "testbench.v"
-    wrapper.write_text(testbench(mapped, netlist=True))
+    wrapper.write_text(testbench_text(mapped, netlist=True))
     # A netlist is one huge module: compiling it fast matters more than running it fast.
     fast_build = ["-O1", "--output-split", "20000"] if simulator == "verilator" else []
     log = build(tools, sources=[netlist, cells, wrapper], top="testbench", folder=folder, ports=TESTBENCH_PORTS,

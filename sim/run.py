@@ -32,7 +32,7 @@ from autonba.sim import check, lint, modules, structure
 from autonba.sim.network_bench import STALLED_RUNS, Settings
 from autonba.sim.runner import SIMULATORS, Toolchain, build, find_toolchain
 from autonba.sim.runner import run as run_bench
-from autonba.sim.testbench import TESTBENCH_PORTS, testbench
+from autonba.sim.testbench import TESTBENCH_PORTS, testbench_text
 
 SCHEMA_VERSION = 1
 SHORT_RUNS = (1, 2, 10)  # images of the runs whose cycles are always compared
@@ -80,7 +80,7 @@ def prepare(bundle: Bundle, simulator: str, *, folder: Path | None = None, image
     sources, data = rtl_files(bundle)
     folder.mkdir(parents=True, exist_ok=True)
     wrapper = folder / "testbench.v"
-    wrapper.write_text(testbench(mapped))
+    wrapper.write_text(testbench_text(mapped, netlist=False))
     if any(chunk.stream_words for chunk in mapped.chunks):
         sources.append(Path(__file__).parent / "axi_memory.v")
     log = build(tools, sources=[*sources, wrapper], top="testbench", folder=folder, ports=TESTBENCH_PORTS, data=data)

@@ -29,7 +29,7 @@ for _value, _digit in enumerate("0123456789abcdef"):
     _DIGITS[ord(_digit)] = _DIGITS[ord(_digit.upper())] = _value
 
 
-def testbench(mapped: Plan, *, netlist: bool = False) -> str:
+def testbench_text(mapped: Plan, *, netlist: bool) -> str:
     """Verilog of module `testbench`; it looks into the chunks, except in a netlist, which has no hierarchy."""
     text = resources.files("autonba.sim").joinpath("testbench.v.j2").read_text()
     environment = jinja2.Environment(trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined,
