@@ -9,19 +9,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import cache
 
 import torch
 from torch import Tensor
 
 from autonba.accelerator import Accelerator, Buffer, Chunk, Kind, Multiplier
 from autonba.arithmetic import clog2
+from autonba.boards import Family
 from autonba.errors import SpecError
 from autonba.mapping import Plan, plan, required_buffers, word_nest
 from autonba.network import INPUT, Network
+from autonba.packing import PORT_BITS, pack
 from autonba.search.spaces import HardwareSpace
 
 KINDS: tuple[Kind, ...] = ("conv", "depthwise")
-MULTIPLIERS: tuple[Multiplier, ...] = ("lut", "dsp")
+MULTIPLIERS: tuple[Multiplier, ...] = ("lut", "dsp", "packed")
+SOFT, DSP, PACKED = range(3)
 COSTS = ("dsp", "bram", "lut", "ff")
 IMPOSSIBLE = 10**9  # cycles of a layer on a chunk that cannot run it
 
@@ -44,7 +48,8 @@ class NetworkTables:
     beats: Tensor  # (L, 2, O, I); IMPOSSIBLE where the chunk cannot run the layer
     depthwise: Tensor  # (L,) bool: may run on a depthwise chunk
     weight_bits: Tensor  # (L,)
-    input_bits: Tensor  # (L,) signed operand
+    input_bits: Tensor  # (L,) operand of packed multipliers; others need a bit more where it is unsigned
+    unsigned: Tensor  # (L,) bool: the input is unsigned
     acc_bits: Tensor  # (L,)
     residual: Tensor  # (L,) bool
     requantized: Tensor  # (L,) bool
@@ -98,7 +103,8 @@ def tabulate(
         beats=beats,
         depthwise=depthwise,
         weight_bits=torch.tensor([lp.layer.weight_bits if lp.layer.op == "conv" else 2 for lp in plans]),
-        input_bits=torch.tensor([lp.source.bits + (not lp.source.signed) for lp in plans]),
+        input_bits=torch.tensor([lp.source.bits for lp in plans]),
+        unsigned=torch.tensor([not lp.source.signed for lp in plans]),
         acc_bits=torch.tensor(
             [
                 (lp.layer.weight_bits if lp.layer.op == "conv" else 0)
@@ -145,8 +151,8 @@ class Candidates:
 
 
 def legal(raw: Candidates) -> Candidates:
-    """Chunk 0 is of kind conv, since some layers need it; depthwise arrays are square; drains are at most as wide as arrays;
-    slots of absent chunks wrap around."""
+    """Chunk 0 is of kind conv, since some layers need it; depthwise arrays are square, and with one column have nothing to pack;
+    drains are at most as wide as arrays; slots of absent chunks wrap around."""
     kind = raw.kind.clone()
     kind[:, 0] = 0
     return replace(
@@ -154,6 +160,7 @@ def legal(raw: Candidates) -> Candidates:
         kind=kind,
         into=torch.where(kind == 1, raw.out, raw.into),
         drain=torch.minimum(raw.drain, raw.out),
+        multiplier=torch.where(kind == 1, raw.multiplier.clamp(max=DSP), raw.multiplier),
         chunk=raw.chunk % (raw.count + 1)[:, None],
     )
 
@@ -192,8 +199,14 @@ def layer_cycles(
     return tables.positions * blocks * torch.maximum(beats, drains), blocks * beats, blocks * drains
 
 
-def evaluate(tables: NetworkTables, space: HardwareSpace, c: Candidates) -> Costs:
-    """Costs of every candidate for the network of `tables`."""
+@cache
+def fields_table(family: Family) -> Tensor:
+    """Products in a DSP block by weight bits and input bits, each up to 8."""
+    return torch.tensor([[pack(w, a, PORT_BITS[family]).fields if min(w, a) else 1 for a in range(9)] for w in range(9)])
+
+
+def evaluate(tables: NetworkTables, space: HardwareSpace, c: Candidates, family: Family = "ecp5") -> Costs:
+    """Costs of every candidate for the network of `tables`; `family` says how many products a DSP block packs."""
     count, chunks = c.kind.shape
     chunk_BL = allocate(tables, c)
     cycles_BL, words_BL, drains_BL = layer_cycles(tables, space, c, chunk_BL)
@@ -210,17 +223,21 @@ def evaluate(tables: NetworkTables, space: HardwareSpace, c: Candidates) -> Cost
     lanes = torch.tensor(space.lanes)
     out, into, drain = lanes[c.out], lanes[c.into], lanes[c.drain]
     multipliers = torch.where(c.kind == 1, out, out * into) * used
-    weight_bits, input_bits = largest(tables.weight_bits), largest(tables.input_bits)
+    weight_bits, narrow_bits = largest(tables.weight_bits), largest(tables.input_bits)
+    input_bits = largest(tables.input_bits + tables.unsigned)
+    packed = c.multiplier == PACKED
+    in_block = torch.where(packed, fields_table(family)[weight_bits, narrow_bits], torch.ones_like(weight_bits))
     acc_bits, residual = largest(tables.acc_bits), largest(tables.residual)
     drains = drain * used * largest(tables.requantized)
     wide = (acc_bits > 18).long()
-    dsp = multipliers * c.multiplier + drains * (1 + wide + 2 * residual)
+    blocks = torch.where(c.kind == 1, out, -(-out // in_block) * into) * used
+    dsp = blocks * (c.multiplier != SOFT) + drains * (1 + wide + 2 * residual)
     weight_depth, drain_depth = total(words_BL), total(drains_BL)
     bram = used * (
         _block_rams(multipliers * weight_bits, weight_depth) + _block_rams(drain * (acc_bits + 16), drain_depth)
     )
     memory_bram, memory_bits = _buffer_rams(tables, lanes, c, chunk_BL)
-    lut_multiplier = (1 - c.multiplier) * multipliers * (weight_bits * input_bits * 5 // 4)
+    lut_multiplier = multipliers * ((c.multiplier == SOFT) * (weight_bits * input_bits * 5 // 4) + packed * (in_block > 1) * 6)
     lut = (
         used * (700 + drain * (acc_bits * 8 + 60) + out * acc_bits * 3) + multipliers * (6 + acc_bits) + lut_multiplier
     )

@@ -109,7 +109,7 @@ class AcceleratorSearch:
         self.annealing = annealing or Annealing(first=2.0, last=0.5)
         self.generator = torch.Generator().manual_seed(seed)
         n, lanes = space.chunks, len(space.lanes)
-        self.sizes = [n, *[2] * n, *[lanes] * (3 * n), *[2] * n, *[n] * len(self.slots)]
+        self.sizes = [n, *[2] * n, *[lanes] * (3 * n), *[len(cand.MULTIPLIERS)] * n, *[n] * len(self.slots)]
         self.mask = torch.zeros(len(self.sizes), max(self.sizes))
         for row, size in enumerate(self.sizes):
             self.mask[row, size:] = -1e9
@@ -146,7 +146,7 @@ class AcceleratorSearch:
 
     def costs(self, tables: NetworkTables, c: Candidates) -> Costs:
         """Costs of candidates for a network."""
-        found = cand.evaluate(tables, self.space, c)
+        found = cand.evaluate(tables, self.space, c, self.limits.board.family)
         return replace(found, resources={n: v * self.correction[n] for n, v in found.resources.items()})
 
     def calibrate(self, network: Network, tables: NetworkTables, *, count: int = 24) -> None:
