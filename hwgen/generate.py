@@ -7,6 +7,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from amaranth.lib import wiring
+
 from autonba import __version__
 from autonba.accelerator import SINK, SOURCE
 from autonba.arithmetic import MULTIPLIER_BITS, ceil_div, clog2
@@ -28,7 +30,7 @@ from autonba.hwgen.layout import (
 from autonba.hwgen.requantizer import Requantizer, RequantizerShape
 from autonba.hwgen.scheduler import Scheduler
 from autonba.hwgen.sequencer import Sequencer
-from autonba.hwgen.uart import uart_front_verilog
+from autonba.hwgen.uart import uart_front
 from autonba.hwgen.verilog import banner, emit, template_environment
 from autonba.hwgen.writer import Writer
 from autonba.mapping import ChunkPlan, MemoryPlan, Plan, plan
@@ -63,31 +65,30 @@ def render(bundle: Bundle) -> dict[str, str]:
     head = banner(__version__, bundle.digest)
     verilog = {path.name: path.read_text() for path in resources.files("autonba.rtl_templates").iterdir()
                if path.name.endswith(".v")}
-    verilog["host_registers.v"] = emit(HostRegisters(
-        bundle.digest, [chunk.chunk.name for chunk in mapped.chunks], index_bits(len(design.network.layers)),
-        any(chunk.stream_words for chunk in mapped.chunks)), "host_registers")
-    verilog["image_input.v"] = emit(ImageInput(mapped), "image_input")
-    verilog["result_output.v"] = emit(ResultOutput(mapped), "result_output")
+    components: dict[str, wiring.Component] = {
+        "host_registers": HostRegisters(
+            bundle.digest, [chunk.chunk.name for chunk in mapped.chunks], index_bits(len(design.network.layers)),
+            any(chunk.stream_words for chunk in mapped.chunks)),
+        "image_input": ImageInput(mapped), "result_output": ResultOutput(mapped), "uart_front": uart_front(design, bundle.digest)}
     hexes: dict[str, str] = {}
     environment = template_environment()
     for chunk in mapped.chunks:
         layout, name = ChunkLayout(mapped, chunk), chunk.chunk.name
-        verilog[f"schedule_{name}.v"] = emit(Scheduler(layout), f"schedule_{name}")
-        verilog[f"sequence_{name}.v"] = emit(Sequencer(layout), f"sequence_{name}")
-        verilog[f"write_{name}.v"] = emit(Writer(layout), f"write_{name}")
-        verilog[f"requantize_{name}.v"] = emit(Requantizer(RequantizerShape.of(chunk)), f"requantize_{name}")
+        components |= {
+            f"schedule_{name}": Scheduler(layout), f"sequence_{name}": Sequencer(layout), f"write_{name}": Writer(layout),
+            f"requantize_{name}": Requantizer(RequantizerShape.of(chunk))}
         values = chunk_values(layout, PORT_BITS[find_board(design.target.board).family])
         verilog[f"chunk_{name}.v"] = environment.get_template("chunk.v.j2").render(values)
         if chunk.stream_words:
-            verilog[f"fetch_{name}.v"] = emit(WeightFetcher(layout), f"fetch_{name}")
+            components[f"fetch_{name}"] = WeightFetcher(layout)
             hexes |= _slice_files(chunk, weights, values["slices"])
         else:
             hexes[f"{name}_weights.hex"] = hex_lines(weight_rom(chunk, weights), values["weight_word_bits"])
         hexes[f"{name}_parameters.hex"] = hex_lines(parameter_rom(chunk, weights), values["parameter_word_bits"])
     verilog["accelerator.v"] = environment.get_template("accelerator.v.j2").render(
         accelerator_values(mapped, design.name))
-    listing = "".join(f"{name}\n" for name in sorted(verilog))
-    verilog["uart_front.v"] = uart_front_verilog(design, bundle.digest)  # for boards without a processor; not in rtl.f
+    verilog |= {f"{name}.v": text for name, text in emit(components).items()}
+    listing = "".join(f"{name}\n" for name in sorted(verilog) if name != "uart_front.v")  # that is for boards without a processor
     if any(chunk.stream_words for chunk in mapped.chunks):
         image = stream_image(mapped, weights)
         words = [int.from_bytes(image[i : i + 4], "little") for i in range(0, len(image), 4)]

@@ -123,7 +123,7 @@ class Requantizer(wiring.Component):
         inside, upper = shifted[:width].as_signed(), shifted[width - 1 :]
         fits, negative = held(~(upper.any() & ~upper.all()), "fits"), held(sign, "negative")
         below, above = held(inside < self.low, "below"), held(inside > self.high, "above")
-        low, high, value = held(self.low, "low_held"), held(self.high, "high_held"), held(inside, "inside")
+        low, high, value = held(self.low, "low_held"), held(self.high, "high_held"), held(inside, "unclamped")
         clamped = Mux(Mux(fits, below, negative), low, Mux(Mux(fits, above, ~negative), high, value))
         m.d.sync += self.result.eq(Mux(self.raw, raw, clamped) if shape.raw else clamped)
         return m

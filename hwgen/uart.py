@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import memory, stream, wiring
 from amaranth.lib.wiring import In, Out
@@ -11,7 +9,6 @@ from amaranth.lib.wiring import In, Out
 from autonba import uart_frame
 from autonba.bundle import Design
 from autonba.errors import SpecError
-from autonba.hwgen.verilog import emit
 from autonba.uart_frame import Identity
 
 _TIMEOUT_SECONDS = 0.1  # longer than any pause that a USB adapter makes within one write
@@ -276,21 +273,8 @@ def _crc_step(crc: Signal, byte: Signal) -> Value:
     return Cat(Cat(mixed[i] for i in range(8) if columns[i] >> j & 1).xor() for j in range(8))
 
 
-def uart_front_verilog(design: Design, digest: str) -> str:
-    """Verilog of module `uart_front` for `design` at its target's clock."""
+def uart_front(design: Design, digest: str) -> UartFront:
+    """The front for `design` at its target's clock."""
     clock = design.target.clock_mhz
-    return front_verilog(Identity.of(design, digest), divisor=uart_frame.divisor(clock),
-                         timeout=round(clock * 1e6 * _TIMEOUT_SECONDS))
-
-
-def front_verilog(identity: Identity, *, divisor: int, timeout: int) -> str:
-    """Verilog of module `uart_front` and its submodules."""
-    text = emit(UartFront(identity, divisor=divisor, timeout=timeout), "uart_front")
-    # `emit` starts the registers that wake up combinational processes at the end of the text, which is another module.
-    modules = text.split("endmodule\n")
-    for line in re.findall(r"^  initial \\\$auto\S+ .*;\n", modules[-2], re.MULTILINE):
-        register = line.split()[1]
-        home = next(i for i, module in enumerate(modules) if f"reg {register} ;" in module)
-        modules[-2] = modules[-2].replace(line, "")
-        modules[home] += line
-    return "endmodule\n".join(modules)
+    return UartFront(Identity.of(design, digest), divisor=uart_frame.divisor(clock),
+                     timeout=round(clock * 1e6 * _TIMEOUT_SECONDS))

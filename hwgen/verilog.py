@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 import jinja2
-from amaranth.back import verilog
+from amaranth.back import rtlil, verilog
 from amaranth.lib import wiring
 
+_MODULE = re.compile(r"^module \\?(?P<name>[^\s.(]+).*?^endmodule$", re.MULTILINE | re.DOTALL)
 _ATTRIBUTE = re.compile(r"\(\* .*? \*\)\s*")  # many tools cannot parse them before ports and case statements
 _WAKE_UP = re.compile(r"reg (\\\$auto\$verilog_backend\S+)  = 0;")  # read by each `always @*` so that it runs at time 0
 
 
-def emit(component: wiring.Component, name: str) -> str:
-    """Verilog of `component` as module `name`."""
-    text: str = verilog.convert(component, name=name, emit_src=False, strip_internal_attrs=True)
-    text = "\n".join(line for line in text.splitlines() if not line.startswith("/*"))
+def emit(components: Mapping[str, wiring.Component]) -> dict[str, str]:
+    """Verilog of each component as a module of its name, submodules included; one run of Yosys converts them all."""
+    rtlil_text = "\n".join(rtlil.convert(component, name=name, emit_src=False) for name, component in components.items())
+    # The public convert() starts Yosys for each component, which takes longer than all else.
+    text: str = verilog._convert_rtlil_text(rtlil_text, strip_internal_attrs=True)
+    texts = dict.fromkeys(components, "")
+    for module in _MODULE.finditer(text):
+        texts[module["name"]] += _portable(module[0])
+    return texts
+
+
+def _portable(module: str) -> str:
+    """A module's text in the Verilog that every tool reads."""
+    text = "\n".join(line for line in module.splitlines() if not line.startswith("/*"))
     text = _ATTRIBUTE.sub("", text).strip()
     # Icarus gives a declaration's value before any process waits for it, so nobody would wake up.
     for wake_up in _WAKE_UP.findall(text):

@@ -15,7 +15,8 @@ from autonba.errors import DataError, ToolError
 from autonba.flows.host import Board, pixel_bytes, run_images
 from autonba.flows.plan import render, rtl_files
 from autonba.hwgen.generate import generate
-from autonba.hwgen.uart import front_verilog
+from autonba.hwgen.uart import UartFront
+from autonba.hwgen.verilog import emit
 from autonba.uart_frame import BAD_CRC, IDENTIFY, IMAGE, REPLY, REQUEST, TIMEOUT, Identity, crc8, frame
 
 BOARD = Identity(digest=bytes(range(8)), height=2, width=3, channels=1, classes=2)
@@ -96,8 +97,8 @@ def test_host_through_a_pseudo_terminal(tmp_path: Path, drop: int) -> None:
     divisor = 8
     bundle = small_design.write(tmp_path / "build", images=2)
     generate(bundle)
-    front = front_verilog(Identity.of(bundle.design, bundle.digest), divisor=divisor, timeout=100 * divisor)
-    (tmp_path / "uart_front.v").write_text(front)
+    front = UartFront(Identity.of(bundle.design, bundle.digest), divisor=divisor, timeout=100 * divisor)
+    (tmp_path / "uart_front.v").write_text(emit({"uart_front": front})["uart_front"])
     core = render("board_core.v.j2", "autonba.rtl_templates", pixel_bits=16)
     (tmp_path / "line_top.v").write_text(
         "`timescale 1ns / 1ps\nmodule line_top (input wire clk, input wire rst, input wire line_in, output wire line_out);\n"

@@ -11,7 +11,8 @@ from amaranth.sim import Simulator
 
 from autonba import uart_frame
 from autonba.errors import DataError, SpecError
-from autonba.hwgen.uart import UartFront, UartReceiver, UartTransmitter, front_verilog
+from autonba.hwgen.uart import UartFront, UartReceiver, UartTransmitter
+from autonba.hwgen.verilog import emit
 from autonba.uart_frame import IDENTIFY, IMAGE, REPLY, REQUEST, TIMEOUT, Identity, crc8, frame
 
 BOARD = Identity(digest=bytes(range(0xF0, 0xF8)), height=2, width=3, channels=2, classes=2)
@@ -176,6 +177,6 @@ def test_parameters_out_of_range(make: Callable[[], object]) -> None:
 
 
 def test_verilog_is_the_same_twice_and_free_of_attributes() -> None:
-    texts = [front_verilog(BOARD, divisor=10, timeout=1000) for _ in range(2)]
+    texts = [emit({"uart_front": UartFront(BOARD, divisor=10, timeout=1000)})["uart_front"] for _ in range(2)]
     assert texts[0] == texts[1]
     assert "(*" not in texts[0].replace("@(*)", "").replace("@*", "")

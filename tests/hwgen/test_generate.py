@@ -77,7 +77,7 @@ def test_stale_files_go_and_a_failure_leaves_the_old_ones(tmp_path: Path, monkey
     generator.generate(bundle)
     assert {path.name for path in (tmp_path / "rtl").iterdir()} == set(before)
 
-    def fail(*_: object) -> str:
+    def fail(*_: object) -> dict[str, str]:
         raise SpecError("planted")
 
     monkeypatch.setattr(generator, "emit", fail)
