@@ -21,8 +21,9 @@ from autonba.golden import Weights, evaluate
 from autonba.network import INPUT, Layer, Network, Tensor, effective_groups, effective_kernel
 from autonba.sim.random_designs import random_images, random_weights
 
-PAPER_BLOCKS = ("k5_e6 k5_e6 k3_e1 k5_e3 k5_e3 k5_e6 k5_e1_g2 k5_e1 k5_e6 k5_e6 k5_e3 k5_e6 k5_e1_g2 k3_e6 k5_e6 k3_e3 k5_e6 "
-                "k5_e6 k5_e3 k5_e6 k5_e3 k5_e6").split()
+PAPER_BLOCKS = (
+    "k5_e6", "k5_e6", "k3_e1", "k5_e3", "k5_e3", "k5_e6", "k5_e1_g2", "k5_e1", "k5_e6", "k5_e6", "k5_e3",
+    "k5_e6", "k5_e1_g2", "k3_e6", "k5_e6", "k3_e3", "k5_e6", "k5_e6", "k5_e3", "k5_e6", "k5_e3", "k5_e6")
 PAPER_BITS = (6, 8, 6, 6, 4, 8, 6, 6, 6, 8, 6, 8, 8, 8, 6, 6, 6, 6, 6, 6, 6, 6)
 PAPER_CHANNELS = (16, *(24,) * 4, *(32,) * 4, *(64,) * 4, *(112,) * 4, *(192,) * 4, 352)
 PAPER_STEM = 16
