@@ -22,7 +22,7 @@ from autonba.accelerator import Accelerator, Buffer, Chunk, Kind, Loops, Multipl
 from autonba.arithmetic import MULTIPLIER_BITS, RESIDUAL_MULTIPLIER_BITS, ceil_div, clog2
 from autonba.boards import Family
 from autonba.cost.resources import block_rams, product_dsps
-from autonba.cost.throughput import RESIDUAL_ROWS
+from autonba.cost.throughput import RESIDUAL_ROWS, Throughput, fit_buffers
 from autonba.errors import CapacityError, SpecError
 from autonba.mapping import LayerPlan, Plan, WordNest, plan, required_buffers, word_nest
 from autonba.network import INPUT, Network
