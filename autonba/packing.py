@@ -50,6 +50,11 @@ def _most(field_bits: int, factor_bits: int, port_bits: int, least_overlap: int)
     return Packing(fields=fields, spacing=spacing, overlap=product_bits - spacing)
 
 
+def cut(bits: int, port_bits: int) -> tuple[int, ...]:
+    """Where a signed factor of `bits` is cut into parts for the wide port, 0 and `bits` included; a multiplier for each part."""
+    return (0, *range(port_bits - 1, bits - 1, port_bits - 1), bits)
+
+
 def chunk_packing(chunk: Chunk, weight_bits: int, input_bits: int, port_bits: int) -> Packing:
     """Packing of a chunk's array with operands of these widths, `input_bits` unsigned."""
     return (pack if chunk.kind == "conv" else pack_columns)(weight_bits, input_bits, port_bits)

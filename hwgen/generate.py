@@ -72,12 +72,13 @@ def render(bundle: Bundle) -> dict[str, str]:
         "image_input": ImageInput(mapped), "result_output": ResultOutput(mapped), "uart_front": uart_front(design, bundle.digest)}
     hexes: dict[str, str] = {}
     environment = template_environment()
+    port_bits = PORT_BITS[find_board(design.target.board).family]
     for chunk in mapped.chunks:
         layout, name = ChunkLayout(mapped, chunk), chunk.chunk.name
         components |= {
             f"schedule_{name}": Scheduler(layout), f"sequence_{name}": Sequencer(layout), f"write_{name}": Writer(layout),
-            f"requantize_{name}": Requantizer(RequantizerShape.of(chunk))}
-        values = chunk_values(layout, PORT_BITS[find_board(design.target.board).family])
+            f"requantize_{name}": Requantizer(RequantizerShape.of(chunk, port_bits))}
+        values = chunk_values(layout, port_bits)
         verilog[f"chunk_{name}.v"] = environment.get_template("chunk.v.j2").render(values)
         if chunk.stream_words:
             components[f"fetch_{name}"] = WeightFetcher(layout)

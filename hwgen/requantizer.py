@@ -11,7 +11,7 @@ from amaranth.lib.wiring import In, Out
 
 from autonba.arithmetic import MULTIPLIER_BITS, IntArray, Requantization
 from autonba.mapping import ChunkPlan
-from autonba.packing import PORT_BITS
+from autonba.packing import PORT_BITS, cut
 from autonba.pipeline import REQUANTIZE_STAGES, REQUANTIZER_INPUT_STAGE
 
 INPUT_STAGE = REQUANTIZER_INPUT_STAGE
@@ -102,9 +102,8 @@ class Requantizer(wiring.Component):
 
         # Cycles 2 and 3: the product, a multiplier for each part of the accumulator, and beside it what is added to it.
         factor = held(self.multiplier, "multiplier_held", 2)
-        cuts = [0, *range(shape.port_bits - 1, shape.acc_bits - 1, shape.port_bits - 1), shape.acc_bits]
         products = []
-        for i, (low, high) in enumerate(pairwise(cuts)):
+        for i, (low, high) in enumerate(pairwise(cut(shape.acc_bits, shape.port_bits))):
             part = biased[low:high].as_signed() if high == shape.acc_bits else biased[low:high]
             products.append(held(part * factor, f"product_{i}") << low)
         addend: Value = self.half

@@ -18,6 +18,7 @@ from autonba.boards import Family, Resources
 from autonba.golden import Weights
 from autonba.mapping import ChunkPlan, MemoryPlan, Plan
 from autonba.memory_image import parameter_bits, parameter_rom, weight_rom
+from autonba.packing import PORT_BITS, array_dsps, cut
 
 # (data bits, words) of the shapes a block of 18 Kbit can take: Lattice FPGA-TN-02204, AMD UG473.
 BLOCK_SHAPES = ((1, 16384), (2, 8192), (4, 4096), (9, 2048), (18, 1024), (36, 512))
@@ -63,6 +64,8 @@ def _ecp5_pieces(bits: int) -> int:
 
 def multiplier_dsps(chunk: Chunk, weight_bits: int, input_bits: int, family: Family = "ecp5") -> int:
     """DSP blocks of the array. A multiplier whose weight is always zero counts: synthesis does not remove it."""
+    if chunk.multiplier == "packed":
+        return array_dsps(chunk, weight_bits, input_bits, PORT_BITS[family])
     return chunk.multipliers * product_dsps(weight_bits, input_bits, family) if chunk.multiplier == "dsp" else 0
 
 
@@ -71,7 +74,7 @@ def requantizer_dsps(chunk: ChunkPlan, family: Family = "ecp5") -> int:
     if not chunk.requantizes:
         return 0
     residual = product_dsps(chunk.residual_bits, chunk.residual_multiplier_bits + 1, family) if chunk.residual_bits else 0
-    return product_dsps(chunk.acc_bits, MULTIPLIER_BITS + 1, family) + residual
+    return len(cut(chunk.acc_bits, PORT_BITS[family])) - 1 + residual
 
 
 def estimate(mapped: Plan, family: Family = "ecp5", weights: Weights | None = None) -> Resources:
