@@ -184,7 +184,7 @@ def _read_values(memory: MemoryPlan, address_bits: int, operand_bits: int, packe
     data = f"{memory.name}_read_data"
     lane, top, low = f"{data}[n*{bits} +: {bits}]", f"{data}[n*{bits} + {bits - 1}]", f"{data}[n*{bits} +: {bits - 1}]"
     if packed and memory.signed:  # a sign bit that is inverted adds the offset
-        parts = [f"~{top}", *([f"{{{extra}{{{top}}}}}"] if extra else []), low]
+        parts = [f"~{top}", *([f"{{{extra}{{{top}}}}}"] if extra else []), *([low] if bits > 1 else [])]
     elif extra:
         parts = [f"{{{extra}{{{top}}}}}" if memory.signed else f"{extra}'d0", lane]
     else:
