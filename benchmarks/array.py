@@ -4,9 +4,10 @@
     python -m benchmarks.array --quick     # two of them, nothing written
     python -m benchmarks.array --fmax      # place and route on ECP5 as well
 
+Where the lanes that share a DSP block do not divide 16, a second array has as many lanes more as fill the last block.
 A LUT is any LUT1 to LUT6, inverter or shift register of the netlist; FF is any flip-flop. The array is `mac_array` alone with 16
-lanes of 16 products, four drained a cycle, packed as `autonba.packing` says. Yosys maps only the multiplier of a DSP48E2,
-which makes FF pessimistic there.
+lanes of 16 products, four or half of the lanes drained a cycle, packed as `autonba.packing` says. Yosys maps only the multiplier
+of a DSP48E2, which makes FF pessimistic there.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Any
 
 import click
 
+from autonba.arithmetic import ceil_div
 from autonba.boards import Family
 from autonba.bundle import read_json, write_json
 from autonba.flows.ecp5 import clock_fmax, read_statistics
@@ -82,9 +84,9 @@ def read_library(folder: Path) -> str:
     return f"read_verilog -defer {' '.join(f'{name}.v' for name in FILES)}"
 
 
-def synthesize(family: Family, weight_bits: int, input_bits: int) -> dict[str, Any]:
-    """Synthesize a packed 16x16 array; returns its counts."""
-    parameters = array_parameters(SIDE, SIDE, weight_bits, input_bits, 2, 4, PORT_BITS[family])
+def synthesize(family: Family, lanes: int, weight_bits: int, input_bits: int) -> dict[str, Any]:
+    """Synthesize a packed array with 16 products a lane; returns its counts."""
+    parameters = array_parameters(lanes, SIDE, weight_bits, input_bits, 2, lanes // 2 if lanes % 4 else 4, PORT_BITS[family])
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         settings = " ".join(f"-set {name} {value}" for name, value in parameters.items())
@@ -92,12 +94,13 @@ def synthesize(family: Family, weight_bits: int, input_bits: int) -> dict[str, A
                  f"{read_library(folder)}; chparam {settings} mac_array; "
                  f"synth_xilinx -family {family} -flatten -noiopad -noclkbuf -top mac_array; tee -q -o stat.json stat -json")
         cells = read_statistics(folder / "stat.json")
-    macs = SIDE * SIDE
+    macs = lanes * SIDE
     lut = sum(count for name, count in cells.items() if name.startswith("LUT") or name in ("INV", "SRL16E", "SRLC32E"))
     dsp = sum(count for name, count in cells.items() if name.startswith("DSP"))
-    return {"family": family, "weight_bits": weight_bits, "input_bits": input_bits, "fields": parameters["FIELDS"], "dsp": dsp,
-            "lut": lut, "ff": sum(count for name, count in cells.items() if name.startswith("FD")),
-            "mac_per_dsp": round(macs / dsp, 2), "lut_per_mac": round(lut / macs, 1)}
+    ff = sum(count for name, count in cells.items() if name.startswith("FD"))
+    return {"family": family, "lanes": lanes, "weight_bits": weight_bits, "input_bits": input_bits,
+            "fields": parameters["FIELDS"], "dsp": dsp, "lut": lut, "ff": ff, "mac_per_dsp": round(macs / dsp, 2),
+            "lut_per_mac": round(lut / macs, 1)}
 
 
 def clock(lanes: int, terms: int, weight_bits: int, input_bits: int, multiplier: int) -> float:
@@ -122,15 +125,17 @@ def main(quick: bool, fmax: bool) -> None:
     """Measure the array."""
     document: dict[str, Any] = read_json(RESULTS) if RESULTS.exists() else {"schema_version": 1}
     rows = []
-    click.echo("family  w,a   DSP    LUT     FF   MAC/DSP  LUT/MAC   FINN: MAC/DSP  LUT/MAC")
+    click.echo("family  lanes  w,a   DSP    LUT     FF   MAC/DSP  LUT/MAC   FINN: MAC/DSP  LUT/MAC")
     for family in FAMILIES[: 1 if quick else None]:
         for weight_bits, input_bits in QUICK if quick else WIDTHS:
-            row = synthesize(family, weight_bits, input_bits)
-            rows.append(row)
-            finn = FINN.get((family, weight_bits, input_bits))
-            beside = f"{finn[0]:16.0f}  {finn[1]:7.1f}" if finn else ""
-            click.echo(f"{family:6}  {weight_bits},{input_bits}  {row['dsp']:4}  {row['lut']:5}  {row['ff']:5}  "
-                       f"{row['mac_per_dsp']:8.1f}  {row['lut_per_mac']:7.1f}{beside}")
+            fields = pack(weight_bits, input_bits, PORT_BITS[family]).fields
+            for lanes in sorted({SIDE, ceil_div(SIDE, fields) * fields}):
+                row = synthesize(family, lanes, weight_bits, input_bits)
+                rows.append(row)
+                finn = FINN.get((family, weight_bits, input_bits))
+                beside = f"{finn[0]:16.0f}  {finn[1]:7.1f}" if finn else ""
+                click.echo(f"{family:6}  {lanes:5}  {weight_bits},{input_bits}  {row['dsp']:4}  {row['lut']:5}  {row['ff']:5}  "
+                           f"{row['mac_per_dsp']:8.1f}  {row['lut_per_mac']:7.1f}{beside}")
     document["arrays"] = rows
     if fmax:
         document["fmax_mhz"] = {}

@@ -26,10 +26,10 @@ def test_modules_equal_their_twins(small: Bundle, simulator: str) -> None:
 
 def test_every_bench_finds_its_fault(spoilt: Bundle, simulator: str) -> None:
     plant(spoilt, "row_buffer.v", "assign read_data = word;", "assign read_data = word ^ 1'b1;")
-    plant(spoilt, "row_tokens.v", "credit <= credit + release_read - claimed;", "credit <= credit - claimed;")
+    plant(spoilt, "row_tokens.v", "free <= free + release_read - claim_write;", "free <= free - claim_write;")
     plant(spoilt, "mac_array.v", "own + addend", "own - addend")
     for chunk in spoilt.design.accelerator.chunks:
-        plant(spoilt, f"requantize_{chunk.name}.v", "$signed(acc)", "$signed(~acc)")
+        plant(spoilt, f"requantize_{chunk.name}.v", "$signed(acc_held)", "$signed(~acc_held)")
     failures = run_all(spoilt, simulator, seed=3)
     assert {name for name, text in failures.items() if "must" in text} == set(ALL)
 
