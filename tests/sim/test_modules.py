@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ import pytest
 from autonba.bundle import Bundle
 from autonba.packing import PORT_BITS, pack, pack_columns
 from autonba.sim.modules import Device, run_all, run_devices
+from autonba.sim.runner import find_toolchain
 from autonba.sim.verilog_reader import Reader
 from tests.sim.conftest import plant
 
@@ -88,6 +91,16 @@ def library(tmp_path: Path) -> Path:
 
 def test_arrays_of_every_kind_are_exact(library: Path, tmp_path: Path, simulator: str) -> None:
     assert compare_arrays(ARRAYS, library, tmp_path / "bench", simulator) == ""
+
+
+@pytest.mark.parametrize("parameters", ARRAYS)
+def test_arrays_of_every_kind_are_lint_clean(parameters: dict[str, int], library: Path) -> None:
+    tools = find_toolchain("verilator")
+    command = ["verilator", "--lint-only", "-Wall", "--top-module", "mac_array", *(f"{name}.v" for name in ARRAY_FILES)]
+    done = subprocess.run([*command, *(f"-G{name}={value}" for name, value in parameters.items())], cwd=library,
+                          env={**os.environ, **tools.environment}, capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+    assert done.returncode == 0
 
 
 @pytest.mark.parametrize(("file", "old", "new"), [
