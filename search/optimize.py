@@ -43,22 +43,24 @@ MOST_MULTIPLIERS = 1024  # of a conv chunk
 MOST_TERMS = 24  # of a conv chunk that unrolls taps
 NEVER = 1 << 40  # cycles of a layer that a chunk cannot run
 NORM = 6  # of the used fractions of the limits: high, so that the scarcest counts
-STREAMED_ROWS = 8  # maps up to this height may stream their weights, once an image
+STREAMED_ROWS = 4  # maps up to this height may stream their weights, once an image; larger ones would want large buffers
 LUT_DEPTH: dict[Family, int] = {"ecp5": 32, "xc7": 128, "xcup": 128}  # words of memories that are built of LUTs
 STREAM_OVERHEAD = 45  # cycles of a streamed block beside its data: the latency of the DRAM
 HEAT, COLD = 0.005, 0.0003  # temperatures of the annealing, in fractions of a limit
 ATTEMPTS = 3  # searches, each with less block RAM than the one before
 REPRICE = 50  # moves between two updates of the prices
-# LUTs, roughly: of a multiplier by the product of its operands' bits, of a DSP's surroundings, of a requantizer, of control.
+# LUTs, roughly: of a multiplier by the product of its operands' bits, of a DSP's surroundings, of a requantizer, of a
+# chunk's control, of its fetcher.
 # Only the choice between accelerators rests on them; reports use `autonba.cost.resources`.
-SOFT_LUTS, HARD_LUTS, DRAIN_LUTS, CHUNK_LUTS = 2.1, 30, 300, 2500
+SOFT_LUTS, HARD_LUTS, DRAIN_LUTS, CHUNK_LUTS, STREAM_LUTS = 2.1, 30, 300, 2500, 1500
 
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
     """What an accelerator may take.
 
-    `load` is the number of weight bits that the DRAM gives a cycle, `load_bits` those that one chunk can take a cycle.
+    `load` is the number of weight bits that the DRAM gives a cycle (0: none is streamed), `load_bits` those that one chunk can
+    take a cycle.
     Without `soft`, every multiplier is in a DSP.
     """
 
@@ -73,7 +75,7 @@ class Limits:
     @property
     def vector(self) -> Floats:
         """In the order of COSTS."""
-        return np.array([getattr(self, name) for name in COSTS], dtype=float)
+        return np.array([max(getattr(self, name), 1) for name in COSTS], dtype=float)
 
 
 class _Shapes:
@@ -184,7 +186,7 @@ class _Search:
         self.stage = [max(lp.out.height, 4) for lp in self.plans]
         self.edges = _edges(network, self.names, self.plans)
         self.streamable = [n for n, lp in enumerate(self.plans)
-                           if self.kinds[n] == "conv" and lp.out.height <= STREAMED_ROWS and not lp.layer.raw]
+                           if limits.load and self.kinds[n] == "conv" and lp.out.height <= STREAMED_ROWS and not lp.layer.raw]
         self.limit = limits.vector
         self.prices = 1.0 / self.limit
         self.stream(frozenset())
@@ -214,7 +216,7 @@ class _Search:
         word_bits = shapes.per_cycle * weight_bits
         stream = [n for n in own if n in self.streamed]
         loaded: Floats = np.zeros(len(shapes.chunks))
-        load = word_bits
+        load, stream_luts = word_bits, 0
         if stream:
             load = -(-word_bits // self.limits.load_bits)  # beats of the AXI port for a word
             beats, words = shapes.beats[stream], shapes.words[stream].sum(axis=0)
@@ -222,6 +224,7 @@ class _Search:
             busy = busy + (late * shapes.blocks[stream]).sum(axis=0)
             depth = depth - words + 2 * beats.max(axis=0)
             loaded = words * load * (self.limits.load_bits / self.period)
+            stream_luts = STREAM_LUTS
         acc_bits = max(acc_bits, weight_bits + signed_bits + 2)
         requantizer = self._requantizer(acc_bits, residual)
         packing = 1 if maximum else self._packing(group.kind, weight_bits, input_bits)
@@ -231,7 +234,8 @@ class _Search:
         parameter_blocks, parameter_luts = self._memory(drain * (acc_bits + MULTIPLIER_BITS), parameters, rom=True)
         dsp = -(-shapes.fields // packing) * shapes.factors
         bram = weight_blocks + parameter_blocks
-        lut = CHUNK_LUTS + drain * DRAIN_LUTS + shapes.columns * shapes.out * acc_bits * 1.5 + weight_luts + parameter_luts
+        lut = (CHUNK_LUTS + stream_luts + drain * DRAIN_LUTS + shapes.columns * shapes.out * acc_bits * 1.5 + weight_luts
+               + parameter_luts)
         price_dsp, price_bram, price_lut, price_count, price_load = self.prices.tolist()
         hard = dsp * price_dsp + count * (HARD_LUTS * price_lut)
         soft = count * (SOFT_LUTS * weight_bits * signed_bits * price_lut)

@@ -17,9 +17,10 @@ from autonba.mapping import Plan, plan, required_buffers
 from autonba.network import INPUT, Network
 
 Rows = Mapping[tuple[str, str, Port], int]  # rows by tensor, reader and port
-IMAGES = 100  # of a run: small maps let dozens of images into the accelerator, and it takes as many until the pace is steady
-BEGIN, END = 50, 90  # images between which the pace is measured
+IMAGES = 70  # of a run: small maps let dozens of images into the accelerator, and it takes as many until the pace is steady
+BEGIN, END = 36, 62  # images between which the pace is measured
 RESIDUAL_ROWS = 9  # rows of a residual's buffer to begin with: those that are in work between the residual's tap and its use
+GROWTHS = 6  # attempts at larger buffers
 _NEVER = -(10**9)
 
 
@@ -147,35 +148,40 @@ def first_rows(network: Network, least: Rows) -> dict[tuple[str, str, Port], int
     return rows
 
 
-def fit_buffers(network: Network, accelerator: Accelerator, tolerance: float = 0.005) -> Accelerator:
-    """Buffers with which an image takes at most 1 + `tolerance` times as long as with unlimited ones.
+def fit_buffers(network: Network, accelerator: Accelerator, tolerance: float = 0.01) -> Accelerator:
+    """Small buffers with which an image takes at most 1 + `tolerance` times as long as the busiest chunk works on it.
 
-    From small buffers on, all grow together until that holds; then each, the largest first, shrinks as far as it holds.
-    For networks of many layers; `autonba.cost.schedule.size_buffers` allows no loss, and takes a hundred times as long.
-    Raises DeadlockError where no buffers will do.
+    From `first_rows` on, all grow together until that holds or growing stops to help; then each, the largest first, shrinks as
+    long as nothing is lost. For networks of many layers: `autonba.cost.schedule.size_buffers` allows no loss, and takes a
+    hundred times as long. Raises DeadlockError where no buffers will do.
     """
     least, tensors = required_buffers(network, accelerator), network.tensors
     keys = list(least)
-    rows = first_rows(network, least)
 
     def sized(of: Rows) -> Accelerator:
         return replace(accelerator, buffers=tuple(
             Buffer(tensor=tensor, reader=reader, port=port, rows=of[tensor, reader, port]) for tensor, reader, port in keys))
 
-    engine = Throughput(plan(network, sized(least)))
-    most = engine.pace([2 * tensors[key[0]].height + 2 + least[key] for key in keys]) * (1 + tolerance)
-    if most == float("inf"):
-        raise DeadlockError("accelerator: buffers of two maps must let every layer run, and they do not")
-    while engine.pace([rows[key] for key in keys]) > most:
-        for key in keys:
-            rows[key] = min(rows[key] + max(1, rows[key] // 4), 2 * tensors[key[0]].height + 2 + least[key])
+    mapped = plan(network, sized(least))
+    engine = Throughput(mapped)
+
+    def pace(of: Rows) -> float:
+        return engine.pace([of[key] for key in keys])
+
+    rows = best = first_rows(network, least)
+    wanted, reached = mapped.bottleneck * (1 + tolerance), pace(rows)
+    for _ in range(GROWTHS):
+        if reached <= wanted:
+            break
+        rows = {key: min(rows[key] + max(1, rows[key] // 4), 2 * tensors[key[0]].height + least[key]) for key in keys}
+        if (grown := pace(rows)) < reached:
+            best, reached = rows, grown
+    if reached == float("inf"):
+        raise DeadlockError("accelerator: larger buffers must let every layer run, and they do not")
+    wanted = max(wanted, reached)
+    rows = dict(best)
     for key in sorted(keys, key=lambda k: (-rows[k] * tensors[k[0]].channels * tensors[k[0]].width, k)):
-        low, high = least[key], rows[key]
-        while low < high:
-            middle = (low + high) // 2
-            if engine.pace([middle if k == key else rows[k] for k in keys]) <= most:
-                high = middle
-            else:
-                low = middle + 1
-        rows[key] = high
+        step = max((rows[key] - least[key] + 1) // 2, 1)
+        while rows[key] - step >= least[key] and pace({**rows, key: rows[key] - step}) <= wanted:
+            rows[key] -= step
     return sized(rows)

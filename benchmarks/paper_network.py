@@ -1,0 +1,102 @@
+"""Images a second of the Auto-NBA authors' 22-block CIFAR network on hardware searched and generated here, beside their model's.
+
+    python -m benchmarks.paper_network search --output build/paper     # accelerator, bundle; minutes
+    python -m benchmarks.paper_network simulate --output build/paper   # Verilog, Verilator; many minutes
+    python -m benchmarks.paper_network report --output build/paper     # the table
+
+Both sides have 900 DSP48E1, 700 block RAMs of 18 Kbit and 200 MHz.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from autonba.bundle import Bundle, read_json, write_json
+from autonba.cost.schedule import simulate as predict
+from autonba.mapping import plan
+from autonba.search.optimize import Limits, optimize
+from benchmarks.networks import PAPER_BLOCKS, multiplications, paper_network, weight_bits, with_weights, write_design
+from benchmarks.throughput import measure
+
+CLOCK = 200e6
+LIMITS = Limits(dsp=900, bram=700, lut=150_000)
+PUBLISHED = (  # images a second of the authors' cost model on this network, and what its accelerator takes
+    ("their search, 10,000 random samples", 90.0, "not reported"),
+    ("their model's exact optimum", 407.4, "249 DSP"),
+    ("the same with two defects of the model mended", 356.4, "153 DSP, 633 block RAMs"),
+    ("bound: 2 multiply-accumulates a DSP and cycle", CLOCK * 2 * LIMITS.dsp / 100_283_904, "900 DSP"),
+)
+output_option = click.option("--output", type=click.Path(path_type=Path), default=Path("build/paper"), show_default=True)
+
+
+@click.group()
+def main() -> None:
+    """Throughput of the authors' network."""
+
+
+@main.command()
+@output_option
+@click.option("--seconds", default=120.0, show_default=True, help="Time of the search, without the fitting of buffers.")
+@click.option("--seed", default=1, show_default=True)
+def search(output: Path, seconds: float, seed: int) -> None:
+    """Search the accelerator and write its bundle."""
+    network, weights, golden = with_weights(paper_network(), images=4)
+    found = optimize(network, LIMITS, seconds=seconds, seed=seed)
+    write_design(output, "paper", network, weights, golden, found.accelerator)
+    write_json(output / "report" / "optimum.json", {
+        "uses": found.uses, "bound": found.bound, "pace": found.pace, "stream_bits_per_image": found.stream_bits_per_image,
+        "limits": asdict(LIMITS), "seconds": seconds, "seed": seed})
+    click.echo(f"{found.bound} cycles an image at best, {found.pace:.0f} with the buffers chosen: "
+               f"{CLOCK / found.pace:.0f} images/s")
+
+
+@main.command()
+@output_option
+@click.option("--images", default=12, show_default=True)
+@click.option("--skipped", default=8, show_default=True, help="Images after which counting begins.")
+def simulate(output: Path, images: int, skipped: int) -> None:
+    """Generate, build, run; every result and the cycle of every image are compared."""
+    found = measure(Bundle(output), images=images, skipped=skipped)
+    write_json(output / "report" / "throughput.json", found.to_json())
+    click.echo(f"{found.per_image:.0f} cycles an image over the last {images - skipped} of {images}; every image in the "
+               f"predicted cycle: {found.exact}; build {found.build_seconds:.0f} s, run {found.run_seconds:.0f} s, "
+               f"{found.cycles_per_second:.0f} cycles/s")
+
+
+@main.command()
+@output_option
+def report(output: Path) -> None:
+    """Print the comparison."""
+    bundle = Bundle(output)
+    network = bundle.design.network
+    mapped = plan(network, bundle.design.accelerator, bundle.weights)
+    optimum: dict[str, Any] = read_json(output / "report" / "optimum.json")
+    measured: dict[str, Any] = read_json(output / "report" / "throughput.json")
+    finish = predict(mapped, 70).finish
+    long_run = (finish[61] - finish[35]) / 26
+    work, blocks = multiplications(network), multiplications(network, [n for n in mapped.layers if n.startswith("b")])
+    multipliers = bundle.design.accelerator.multipliers
+    fps = CLOCK / measured["per_image"]
+    click.echo(f"{len(PAPER_BLOCKS)} blocks, {blocks / 1e6:.1f} M multiply-accumulates; with stem and classifier "
+               f"{work / 1e6:.1f} M")
+    for name, rate, uses in PUBLISHED:
+        click.echo(f"  {rate:7.0f} images/s  {name} ({uses})")
+    click.echo(f"  {fps:7.0f} images/s  our RTL, simulated: {measured['per_image']:.0f} cycles an image over "
+               f"{measured['images'] - measured['skipped']} images, exact: {measured['exact']}")
+    click.echo(f"  {CLOCK / long_run:7.0f} images/s  its exact schedule over 26 images in the long run")
+    uses = optimum["uses"]
+    click.echo(f"ours: {len(mapped.chunks)} chunks, {multipliers} multipliers, "
+               f"{100 * work / multipliers / measured['per_image']:.1f} % of them busy; {uses['dsp']:.0f} DSP (arrays and requantizers), {uses['bram']:.0f} block RAMs, about "
+               f"{uses['lut']:.0f} LUTs (estimates)")
+    streamed = sum(bits for name, bits in weight_bits(network).items() if mapped.layers[name].streams)
+    click.echo(f"weights: {sum(weight_bits(network).values()) / 1e6:.1f} Mbit, {streamed / 1e6:.1f} Mbit of them streamed once "
+               f"an image, with padding {optimum['stream_bits_per_image'] / 1e6:.1f} Mbit: "
+               f"{optimum['stream_bits_per_image'] * fps / 8e9:.2f} GB/s of DRAM")
+
+
+if __name__ == "__main__":
+    main()

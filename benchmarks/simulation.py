@@ -1,0 +1,33 @@
+"""What simulating one image costs: a searched accelerator of 256 multipliers for ResNet-8, built and run with Verilator.
+
+    python -m benchmarks.simulation --output build/simulation
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from autonba.search.optimize import Limits, optimize
+from benchmarks.networks import NETWORKS, with_weights, write_design
+from benchmarks.throughput import measure
+
+
+@click.command()
+@click.option("--network", "name", type=click.Choice(sorted(NETWORKS)), default="resnet8", show_default=True)
+@click.option("--multipliers", default=256, show_default=True)
+@click.option("--output", type=click.Path(path_type=Path), default=Path("build/simulation"), show_default=True)
+def main(name: str, multipliers: int, output: Path) -> None:
+    """Measure generating, building and running."""
+    network, weights, golden = with_weights(NETWORKS[name](), images=2)
+    found = optimize(network, Limits(dsp=900, bram=1090, lut=150_000, multipliers=multipliers), seconds=20)
+    bundle = write_design(output, name, network, weights, golden, found.accelerator)
+    one = measure(bundle, images=2, skipped=1)
+    click.echo(f"{name}, {found.accelerator.multipliers} multipliers in {len(found.accelerator.chunks)} chunks: Verilog "
+               f"{one.generate_seconds:.1f} s, build {one.build_seconds:.1f} s, run of 2 images {one.run_seconds:.1f} s "
+               f"({one.finish[-1]} cycles, {one.cycles_per_second:.0f} cycles/s with start-up), exact: {one.exact}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,92 @@
+"""Cycles an image and busy cycles of the chunks, from the simulated hardware."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from autonba.bundle import Bundle
+from autonba.cost.schedule import simulate
+from autonba.errors import AutonbaError
+from autonba.hwgen.generate import generate
+from autonba.mapping import Plan
+from autonba.sim.check import finish_cycles
+from autonba.sim.network_bench import Settings
+from autonba.sim.run import prepare
+from autonba.sim.runner import run
+
+MODULE = "benchmarks.throughput_bench"
+
+
+class MeasurementError(AutonbaError):
+    """The simulation went wrong."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measurement:
+    """`finish` and `predicted` are the cycles in which the images finish; `per_image` and `busy` (by chunk) cycles an image,
+    counted after the first `skipped` images; seconds of wall time."""
+
+    plan: Plan
+    finish: tuple[int, ...]
+    predicted: tuple[int, ...]
+    skipped: int
+    per_image: float
+    busy: Mapping[str, float]
+    generate_seconds: float
+    build_seconds: float
+    run_seconds: float
+
+    @property
+    def exact(self) -> bool:
+        """Whether every image finished in the predicted cycle."""
+        return self.finish == self.predicted
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything but the plan."""
+        return {"images": len(self.finish), "skipped": self.skipped, "finish": list(self.finish), "exact": self.exact,
+                "predicted": list(self.predicted), "per_image": self.per_image, "busy": dict(self.busy),
+                "seconds": {"generate": self.generate_seconds, "build": self.build_seconds, "run": self.run_seconds}}
+
+    @property
+    def cycles_per_second(self) -> float:
+        """Simulated clock cycles a second of wall time."""
+        return self.finish[-1] / self.run_seconds
+
+
+def measure(bundle: Bundle, *, images: int, skipped: int, simulator: str = "verilator") -> Measurement:
+    """Generate, build and run `images` images, whose results are compared; counts begin after `skipped` of them."""
+    started = time.monotonic()
+    generate(bundle)
+    generated = time.monotonic()
+    prepared = prepare(bundle, simulator)
+    built = time.monotonic()
+    folder = prepared.folder.resolve()
+    predicted = simulate(prepared.plan, images).finish
+    settings, counts = folder / "throughput.json", folder / "counts.json"
+    Settings(bundle=str(bundle.path.resolve()), runs=(images, skipped), stalled_images=0, image_cycles=predicted[0],
+             seed=1).write(settings)
+    began = time.monotonic()
+    root = str(Path(__file__).resolve().parent.parent)
+    sys.path.insert(0, root)
+    verdicts = run(prepared.tools, top="testbench", module=MODULE, folder=folder,
+                   environment={"AUTONBA_BENCH": str(settings), "AUTONBA_COUNTS": str(counts), "PYTHONPATH": root})
+    seconds = time.monotonic() - began
+    for verdict in verdicts:
+        if verdict.failure:
+            raise MeasurementError(verdict.failure)
+    counted = json.loads(counts.read_text())
+    finish = finish_cycles(folder, 1)
+    share = images - skipped
+    names = [chunk.chunk.name for chunk in prepared.plan.chunks]
+    return Measurement(
+        plan=prepared.plan, finish=finish, predicted=predicted, skipped=skipped,
+        per_image=(finish[-1] - finish[skipped - 1]) / share,
+        busy={name: (after - before) / share
+              for name, before, after in zip(names, counted["first"]["busy"], counted["last"]["busy"], strict=True)},
+        generate_seconds=generated - started, build_seconds=built - generated, run_seconds=seconds)
