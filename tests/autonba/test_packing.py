@@ -22,7 +22,7 @@ def test_ports_are_filled() -> None:
 @pytest.mark.parametrize("port", sorted(PORT_BITS.values()))
 def test_packings_fit_their_port(port: int) -> None:
     for weight_bits in range(2, 9):
-        for input_bits in range(2, 9):
+        for input_bits in range(1, 9):
             for packing, field_bits in ((pack(weight_bits, input_bits, port), weight_bits),
                                         (pack_columns(weight_bits, input_bits, port), input_bits + 1)):
                 assert packing.fields >= 1
@@ -49,7 +49,7 @@ def unpack(packing: Packing, fields: np.ndarray, factor: np.ndarray, signed: boo
 def test_every_product_is_exact(port: int, columns: bool) -> None:
     noise = np.random.default_rng(port)
     for weight_bits in range(2, 9):
-        for input_bits in range(2, 9):
+        for input_bits in range(1, 9):
             packing = (pack_columns if columns else pack)(weight_bits, input_bits, port)
             half = 1 << (weight_bits - 1)
             weights, inputs = np.arange(-half, half), np.arange(1 << input_bits)
