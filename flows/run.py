@@ -21,6 +21,10 @@ def prepare(bundle: Bundle, target: str) -> Path:
     """Write flow/<target>/ and return it; no tool is run or needed."""
     if target not in TARGETS:
         raise SpecError(f"target must be one of {', '.join(TARGETS)}, not {target!r}")
+    streamed = [layer for layer, loops in bundle.design.accelerator.loops.items() if loops.weights == "stream"]
+    if streamed:
+        raise SpecError(f"layer {streamed[0]!r}: loops.weights must be 'chip' for target {target!r}, whose board project has no "
+                        "DRAM behind AXI4, not 'stream'; use rtl/ in a project of your own")
     planned = ecp5.make_plan(bundle) if target == "ecp5" else vivado.make_plan(bundle)
     folder = bundle.path / "flow" / target
     planned.write(folder, bundle.digest)

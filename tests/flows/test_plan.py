@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -119,3 +120,13 @@ puts DONE
     assert done.returncode == 0, done.stderr
     assert done.stdout.rstrip().endswith("DONE")
     assert len(re.findall("RAN", done.stdout)) > 10
+
+
+def test_streamed_weights_are_refused(placeholder: Bundle, tmp_path: Path) -> None:
+    shutil.copytree(placeholder.path, tmp_path / "bundle")
+    path = tmp_path / "bundle" / "design.json"
+    design = json.loads(path.read_text())
+    design["accelerator"]["loops"] = {"stem": {"order": "block_outer", "rows": 1, "weights": "stream"}}
+    path.write_text(json.dumps(design))
+    with pytest.raises(SpecError, match=r"'stem': loops.weights must be 'chip' for target 'ecp5'.*not 'stream'"):
+        prepare(Bundle(tmp_path / "bundle"), "ecp5")
