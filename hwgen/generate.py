@@ -12,7 +12,7 @@ from amaranth.lib import wiring
 from autonba import __version__
 from autonba.accelerator import SINK, SOURCE
 from autonba.arithmetic import MULTIPLIER_BITS, ceil_div, clog2
-from autonba.boards import find_board
+from autonba.boards import Family, find_board
 from autonba.bundle import Bundle, write_bytes
 from autonba.cost.resources import uses_block_ram
 from autonba.cost.schedule import simulate
@@ -72,13 +72,14 @@ def render(bundle: Bundle) -> dict[str, str]:
         "image_input": ImageInput(mapped), "result_output": ResultOutput(mapped), "uart_front": uart_front(design, bundle.digest)}
     hexes: dict[str, str] = {}
     environment = template_environment()
-    port_bits = PORT_BITS[find_board(design.target.board).family]
+    family = find_board(design.target.board).family
+    port_bits = PORT_BITS[family]
     for chunk in mapped.chunks:
         layout, name = ChunkLayout(mapped, chunk), chunk.chunk.name
         components |= {
             f"schedule_{name}": Scheduler(layout), f"sequence_{name}": Sequencer(layout), f"write_{name}": Writer(layout),
             f"requantize_{name}": Requantizer(RequantizerShape.of(chunk, port_bits))}
-        values = chunk_values(layout, port_bits)
+        values = chunk_values(layout, family)
         verilog[f"chunk_{name}.v"] = environment.get_template("chunk.v.j2").render(values)
         if chunk.stream_words:
             components[f"fetch_{name}"] = WeightFetcher(layout)
@@ -87,7 +88,7 @@ def render(bundle: Bundle) -> dict[str, str]:
             hexes[f"{name}_weights.hex"] = hex_lines(weight_rom(chunk, weights), values["weight_word_bits"])
         hexes[f"{name}_parameters.hex"] = hex_lines(parameter_rom(chunk, weights), values["parameter_word_bits"])
     verilog["accelerator.v"] = environment.get_template("accelerator.v.j2").render(
-        accelerator_values(mapped, design.name))
+        accelerator_values(mapped, design.name, family))
     verilog |= {f"{name}.v": text for name, text in emit(components).items()}
     listing = "".join(f"{name}\n" for name in sorted(verilog) if name != "uart_front.v")  # that is for boards without a processor
     if any(chunk.stream_words for chunk in mapped.chunks):
@@ -114,8 +115,9 @@ def _slices(word_bits: int, stream_bits: int) -> list[dict[str, Any]]:
             for i, width in enumerate(widths)]
 
 
-def chunk_values(layout: ChunkLayout, port_bits: int) -> dict[str, Any]:
-    """Values of chunk.v.j2; `port_bits` is the wide port of the part's DSP blocks."""
+def chunk_values(layout: ChunkLayout, family: Family) -> dict[str, Any]:
+    """Values of chunk.v.j2 for a part of `family`."""
+    port_bits = PORT_BITS[family]
     chunk, spec = layout.chunk, layout.chunk.chunk
     shape = RequantizerShape.of(chunk)
     signals: list[tuple[str, int]] = []
@@ -153,10 +155,11 @@ def chunk_values(layout: ChunkLayout, port_bits: int) -> dict[str, Any]:
         "slices": _slices(weight_word, layout.plan.accelerator.stream_bits),
         "slice_bits": index_bits(ceil_div(weight_word, layout.plan.accelerator.stream_bits)),
         "weight_depth": layout.weight_depth, "weight_word_bits": weight_word, "weight_words": chunk.weight_words,
-        "weight_address_bits": index_bits(layout.weight_depth), "weight_style": _rom_style(weight_word, chunk.weight_words),
+        "weight_address_bits": index_bits(layout.weight_depth),
+        "weight_style": _rom_style(weight_word, layout.weight_depth, family),
         "parameter_word_bits": parameter_word, "parameter_words": chunk.parameter_words,
         "parameter_address_bits": index_bits(chunk.parameter_words),
-        "parameter_style": _rom_style(parameter_word, chunk.parameter_words),
+        "parameter_style": _rom_style(parameter_word, chunk.parameter_words, family),
         "main_memories": [_read_values(m, layout.read_bits, chunk.input_bits, packed) for m in layout.main_memories],
         "residual_memories": [_read_values(m, layout.residual_bits, chunk.residual_bits, False)
                               for m in layout.residual_memories],
@@ -173,8 +176,8 @@ def chunk_values(layout: ChunkLayout, port_bits: int) -> dict[str, Any]:
     }
 
 
-def _rom_style(width: int, depth: int) -> str:
-    return "block" if uses_block_ram(width, depth) else "logic"
+def _rom_style(width: int, depth: int, family: Family) -> str:
+    return "block" if uses_block_ram(width, depth, family) else "logic"
 
 
 def _read_values(memory: MemoryPlan, address_bits: int, operand_bits: int, packed: bool) -> dict[str, Any]:
@@ -199,7 +202,7 @@ def _constant_text(value: int, bits: int) -> str:
     return f"{bits}'d{value}"
 
 
-def accelerator_values(mapped: Plan, name: str) -> dict[str, Any]:
+def accelerator_values(mapped: Plan, name: str, family: Family) -> dict[str, Any]:
     """Values of accelerator.v.j2."""
     layouts = [ChunkLayout(mapped, chunk) for chunk in mapped.chunks]
     image = mapped.network.input
@@ -211,7 +214,7 @@ def accelerator_values(mapped: Plan, name: str) -> dict[str, Any]:
             {"name": e.name, "producer": e.producer, "rows": mapped.buffers[e.buffer].rows,
              "bits": token_bits(mapped.buffers[e.buffer].rows), "produced": e.produced} for e in mapped.edges],
         "producers": ["input", *mapped.layers],
-        "memories": [_memory_values(m) for m in mapped.memories],
+        "memories": [_memory_values(m, family) for m in mapped.memories],
         "input_memories": [{"name": m.name, "banks": m.banks, "pixel": _pixel(m, image.channels)}
                            for m in mapped.memories if m.writer == SOURCE],
         "chunks": [
@@ -226,7 +229,7 @@ def accelerator_values(mapped: Plan, name: str) -> dict[str, Any]:
     }
 
 
-def _memory_values(memory: MemoryPlan) -> dict[str, Any]:
+def _memory_values(memory: MemoryPlan, family: Family) -> dict[str, Any]:
     bank_bits, select_bits = clog2(memory.lanes // memory.write_lanes), clog2(memory.lanes // memory.read_lanes)
     word_bits = index_bits(memory.depth)
     return {
@@ -236,7 +239,7 @@ def _memory_values(memory: MemoryPlan) -> dict[str, Any]:
         "select_bits": select_bits, "write_address_bits": write_address_bits(memory),
         "read_address_bits": read_address_bits(memory), "write_data_bits": memory.write_lanes * memory.lane_bits,
         "read_data_bits": memory.banks * memory.read_lanes * memory.lane_bits,
-        "block": int(uses_block_ram(memory.write_lanes * memory.lane_bits, memory.depth)),
+        "block": int(uses_block_ram(memory.write_lanes * memory.lane_bits, memory.depth, family)),
         "tensors": ", ".join(f"{b.tensor.name} {b.rows} rows" for b in memory.buffers),
     }
 

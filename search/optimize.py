@@ -21,12 +21,12 @@ import numpy.typing as npt
 from autonba.accelerator import Accelerator, Buffer, Chunk, Kind, Loops, Multiplier
 from autonba.arithmetic import MULTIPLIER_BITS, RESIDUAL_MULTIPLIER_BITS, ceil_div, clog2
 from autonba.boards import Family
-from autonba.cost.resources import block_rams, product_dsps
+from autonba.cost.resources import LUT_WORDS, block_rams, product_dsps, uses_block_ram
 from autonba.cost.throughput import RESIDUAL_ROWS, Throughput, fit_buffers
 from autonba.errors import CapacityError, SpecError
 from autonba.mapping import LayerPlan, Plan, WordNest, plan, required_buffers, word_nest
 from autonba.network import INPUT, Network
-from autonba.packing import PORT_BITS, pack, pack_columns
+from autonba.packing import PORT_BITS, cut, pack, pack_columns
 from autonba.weight_image import stream_layout
 
 _blocks = cache(block_rams)
@@ -44,7 +44,6 @@ MOST_TERMS = 24  # of a conv chunk that unrolls taps
 NEVER = 1 << 40  # cycles of a layer that a chunk cannot run
 NORM = 6  # of the used fractions of the limits: high, so that the scarcest counts
 STREAMED_ROWS = 4  # maps up to this height may stream their weights, once an image; larger ones would want large buffers
-LUT_DEPTH: dict[Family, int] = {"ecp5": 32, "xc7": 128, "xcup": 128}  # words of memories that are built of LUTs
 STREAM_OVERHEAD = 45  # cycles of a streamed block beside its data: the latency of the DRAM
 HEAT, COLD = 0.005, 0.0003  # temperatures of the annealing, in fractions of a limit
 ATTEMPTS = 3  # searches, each with less block RAM than the one before
@@ -254,7 +253,7 @@ class _Search:
     @cache  # noqa: B019 the search lives as long as its results are wanted
     def _requantizer(self, acc_bits: int, residual: int) -> int:
         """DSPs of a requantizer."""
-        product = product_dsps(acc_bits, MULTIPLIER_BITS + 1, self.family)
+        product = len(cut(acc_bits, PORT_BITS[self.family])) - 1
         return product + (product_dsps(residual, RESIDUAL_MULTIPLIER_BITS + 1, self.family) if residual else 0)
 
     @cache  # noqa: B019
@@ -266,7 +265,7 @@ class _Search:
         """(blocks of 18 Kbit, LUTs) of memories."""
         slices = -(-depth // 512)
         blocks = -(-width * slices // 36) if rom else -(-width // 36) * slices
-        large = (depth > LUT_DEPTH[self.family]) & (width * depth >= 2048)
+        large = (depth > LUT_WORDS[self.family]) & (width * depth >= 2048)
         return np.where(large, blocks, 0), np.where(large, 0, width * -(-depth // 64))
 
     # All chunks
@@ -314,7 +313,7 @@ class _Search:
         used = np.flatnonzero(depth)
         return sum(k * _blocks(w, int(d), self.family)
                    for w, d, k in zip(bits[used].tolist(), depth[used].tolist(), copies[used].tolist(), strict=True)
-                   if d > LUT_DEPTH[self.family] and w * d >= 2048)
+                   if uses_block_ram(w, int(d), self.family))
 
     def score(self, uses: Floats) -> float:
         """Norm of the used fractions of the limits."""
@@ -481,7 +480,7 @@ def buffer_blocks(mapped: Plan, family: Family) -> int:
     return sum(memory.banks * (memory.lanes // memory.write_lanes)
                * _blocks(memory.write_lanes * memory.lane_bits, memory.depth, family)
                for memory in mapped.memories
-               if memory.depth > LUT_DEPTH[family] and memory.write_lanes * memory.lane_bits * memory.depth >= 2048)
+               if uses_block_ram(memory.write_lanes * memory.lane_bits, memory.depth, family))
 
 
 def _accelerator(engine: _Search, state: State, parts: Sequence[_Part], streamed: frozenset[int]) -> Accelerator:

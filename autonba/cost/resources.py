@@ -26,12 +26,14 @@ LOGIC_FEATURES = (
     "constant", "products", "soft_products", "operands", "tree_adders", "accumulators", "requantizers", "residuals", "layers",
     "chunks", "edges", "read_ports", "logic_rom", "logic_rom_word", "selected_lanes", "distributed_ram", "distributed_ram_word",
 )
+# Words up to which a memory is built of LUTs: of 16 words each (ECP5), of 64 (AMD UG474, SLICEM), where block RAM is scarce.
+LUT_WORDS: dict[Family, int] = {"ecp5": 32, "xc7": 128, "xcup": 128}
 _MULTIPLIER_PORTS: dict[Family, tuple[int, int]] = {"ecp5": (18, 18), "xc7": (25, 18), "xcup": (27, 18)}
 
 
-def uses_block_ram(width: int, depth: int) -> bool:
+def uses_block_ram(width: int, depth: int, family: Family = "ecp5") -> bool:
     """Whether a memory of `depth` words of `width` bits is built of block RAM; smaller ones are built of LUTs."""
-    return depth > 32 and width * depth >= 2048
+    return depth > LUT_WORDS[family] and width * depth >= 2048
 
 
 def block_rams(width: int, depth: int, family: Family = "ecp5", *, rom: bool = False) -> int:
@@ -83,24 +85,28 @@ def estimate(mapped: Plan, family: Family = "ecp5", weights: Weights | None = No
     for chunk in mapped.chunks:
         dsp += multiplier_dsps(chunk.chunk, chunk.weight_bits, chunk.input_bits, family)
         dsp += chunk.chunk.drain_lanes * requantizer_dsps(chunk, family)
-        bram += _rom_blocks(chunk, family, weights)
+        bram += _rom_blocks(chunk, mapped.accelerator.stream_bits, family, weights)
     bram += sum(_memory_blocks(memory, family, mapped.network.input.channels) for memory in mapped.memories)
     features = logic_features(mapped)
     lut, ff = (round(sum(features[name] * k for name, k in logic_coefficients()[kind].items())) for kind in ("lut", "ff"))
     return Resources(lut=lut, ff=ff, dsp=dsp, bram=bram)
 
 
-def _rom_blocks(chunk: ChunkPlan, family: Family, weights: Weights | None) -> int:
-    """Blocks of both ROMs; columns that never change are removed by synthesis."""
+def _rom_blocks(chunk: ChunkPlan, stream_bits: int, family: Family, weights: Weights | None) -> int:
+    """Blocks of the memories of weights and parameters; columns of a ROM that never change are removed by synthesis."""
+    weight_bits, parameters = chunk.chunk.weights_per_cycle * chunk.weight_bits, chunk.chunk.drain_lanes * parameter_bits(chunk)
     total = 0
-    weight_bits, lane_bits = chunk.chunk.multipliers * chunk.weight_bits, parameter_bits(chunk)
-    for width, depth, words in (
-        (weight_bits, chunk.weight_words, None if weights is None else weight_rom(chunk, weights)),
-        (chunk.chunk.drain_lanes * lane_bits, chunk.parameter_words,
-         None if weights is None else parameter_rom(chunk, weights)),
-    ):
-        if uses_block_ram(width, depth):
-            total += block_rams(width if words is None else changing_bits(words), depth, family, rom=True)
+    if chunk.stream_words:
+        depth = chunk.weight_words + 2 * chunk.stream_words
+        if uses_block_ram(weight_bits, depth, family):
+            total += sum(block_rams(min(stream_bits, weight_bits - low), depth, family)
+                         for low in range(0, weight_bits, stream_bits))
+    elif uses_block_ram(weight_bits, chunk.weight_words, family):
+        width = weight_bits if weights is None else changing_bits(weight_rom(chunk, weights))
+        total += block_rams(width, chunk.weight_words, family, rom=True)
+    if uses_block_ram(parameters, chunk.parameter_words, family):
+        width = parameters if weights is None else changing_bits(parameter_rom(chunk, weights))
+        total += block_rams(width, chunk.parameter_words, family, rom=True)
     return total
 
 
@@ -166,8 +172,8 @@ def _logic_model() -> dict[str, Any]:
 
 
 def _memory_blocks(memory: MemoryPlan, family: Family, channels: int) -> int:
-    """Block RAMs of a row buffer: a bank for each `write_lanes` lanes."""
-    if not uses_block_ram(memory.write_lanes * memory.lane_bits, memory.depth):
+    """Block RAMs of a row buffer: in each column bank a memory for each `write_lanes` lanes."""
+    if not uses_block_ram(memory.write_lanes * memory.lane_bits, memory.depth, family):
         return 0
     lanes = channels if memory.writer == SOURCE else memory.write_lanes  # input lanes without a channel are removed
-    return memory.lanes // memory.write_lanes * block_rams(lanes * memory.lane_bits, memory.depth, family)
+    return memory.banks * (memory.lanes // memory.write_lanes) * block_rams(lanes * memory.lane_bits, memory.depth, family)
