@@ -1,4 +1,4 @@
-# make demo | test | sim | fuzz | flow | test-all | lint        (README.md says what each does)
+# make demo | test | sim | fuzz | formal | flow | test-all | lint        (README.md says what each does)
 
 PYTHON   ?= python3
 VENV     ?= .venv
@@ -18,13 +18,14 @@ STAMP   := $(VENV)/.stamp
 AUTONBA := $(BIN)/autonba
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo sim fuzz flow netlist test test-all lint clean
+.PHONY: help venv demo sim fuzz formal flow netlist test test-all lint clean
 
 help:
 	@echo 'make demo       search, generate, simulate and report on built-in images, into $(BUNDLE)/'
 	@echo 'make test       tests of every part (a few minutes)'
 	@echo 'make sim        cocotb regression of a bundle            BUNDLE=build SIM=verilator|icarus'
 	@echo 'make fuzz       random accelerators on other networks    N=30 SEED=1'
+	@echo 'make formal     proofs about row tokens, buffers, schedulers and AXI fronts of a small random design (minutes)'
 	@echo 'make flow       synthesis, place and route, bitstream    BUNDLE=build TARGET=ecp5|vivado'
 	@echo 'make netlist    network bench on what make flow synthesized (minutes)'
 	@echo 'make test-all   every test, also those that take long'
@@ -60,6 +61,9 @@ sim: $(STAMP)
 
 fuzz: $(STAMP)
 	$(AUTONBA) fuzz --count $(N) --seed $(SEED)
+
+formal: $(STAMP)
+	$(BIN)/python -m autonba.sim.formal
 
 flow: $(STAMP)
 	$(AUTONBA) flow $(BUNDLE) --target $(TARGET)

