@@ -16,9 +16,10 @@ from typing import Any
 import click
 
 from autonba.bundle import Bundle, read_json, write_json
+from autonba.cost.resources import estimate, requantizer_dsps
 from autonba.cost.schedule import simulate as predict
 from autonba.mapping import plan
-from autonba.search.optimize import Limits, optimize
+from autonba.search.optimize import MOVES, Limits, optimize
 from benchmarks.networks import PAPER_BLOCKS, multiplications, paper_network, weight_bits, with_weights, write_design
 from benchmarks.throughput import measure
 
@@ -40,29 +41,29 @@ def main() -> None:
 
 @main.command()
 @output_option
-@click.option("--seconds", default=120.0, show_default=True, help="Time of the search, without the fitting of buffers.")
+@click.option("--moves", default=MOVES, show_default=True, help="Moves of the search.")
 @click.option("--seed", default=1, show_default=True)
-def search(output: Path, seconds: float, seed: int) -> None:
+def search(output: Path, moves: int, seed: int) -> None:
     """Search the accelerator and write its bundle."""
     network, weights, golden = with_weights(paper_network(), images=4)
-    found = optimize(network, LIMITS, seconds=seconds, seed=seed)
+    found = optimize(network, LIMITS, moves=moves, seed=seed)
     write_design(output, "paper", network, weights, golden, found.accelerator)
     write_json(output / "report" / "optimum.json", {
         "uses": found.uses, "bound": found.bound, "pace": found.pace, "stream_bits_per_image": found.stream_bits_per_image,
-        "limits": asdict(LIMITS), "seconds": seconds, "seed": seed})
+        "limits": asdict(LIMITS), "moves": moves, "seed": seed})
     click.echo(f"{found.bound} cycles an image at best, {found.pace:.0f} with the buffers chosen: "
                f"{CLOCK / found.pace:.0f} images/s")
 
 
 @main.command()
 @output_option
-@click.option("--images", default=12, show_default=True)
-@click.option("--skipped", default=8, show_default=True, help="Images after which counting begins.")
-def simulate(output: Path, images: int, skipped: int) -> None:
+@click.option("--images", default=32, show_default=True)
+@click.option("--window", nargs=2, default=(12, 22), show_default=True, help="Images between which is counted.")
+def simulate(output: Path, images: int, window: tuple[int, int]) -> None:
     """Generate, build, run; every result and the cycle of every image are compared."""
-    found = measure(Bundle(output), images=images, skipped=skipped)
+    found = measure(Bundle(output), images=images, window=window)
     write_json(output / "report" / "throughput.json", found.to_json())
-    click.echo(f"{found.per_image:.0f} cycles an image over the last {images - skipped} of {images}; every image in the "
+    click.echo(f"{found.per_image:.0f} cycles an image over images {window[0]} to {window[1]} of {images}; every image in the "
                f"predicted cycle: {found.exact}; build {found.build_seconds:.0f} s, run {found.run_seconds:.0f} s, "
                f"{found.cycles_per_second:.0f} cycles/s")
 
@@ -86,12 +87,15 @@ def report(output: Path) -> None:
     for name, rate, uses in PUBLISHED:
         click.echo(f"  {rate:7.0f} images/s  {name} ({uses})")
     click.echo(f"  {fps:7.0f} images/s  our RTL, simulated: {measured['per_image']:.0f} cycles an image over "
-               f"{measured['images'] - measured['skipped']} images, exact: {measured['exact']}")
+               f"{measured['window'][1] - measured['window'][0]} images, exact: {measured['exact']}")
     click.echo(f"  {CLOCK / long_run:7.0f} images/s  its exact schedule over 26 images in the long run")
-    uses = optimum["uses"]
+    uses, found = optimum["uses"], estimate(mapped, "xc7")
+    drains = sum(chunk.chunk.drain_lanes * requantizer_dsps(chunk, "xc7") for chunk in mapped.chunks)
+    soft = sum(chunk.multipliers for chunk in bundle.design.accelerator.chunks if chunk.multiplier == "lut")
     click.echo(f"ours: {len(mapped.chunks)} chunks, {multipliers} multipliers, "
-               f"{100 * work / multipliers / measured['per_image']:.1f} % of them busy; {uses['dsp']:.0f} DSP (arrays and requantizers), {uses['bram']:.0f} block RAMs, about "
-               f"{uses['lut']:.0f} LUTs (estimates)")
+               f"{100 * work / multipliers / measured['per_image']:.1f} % of them busy; {found.dsp} DSP, of them {drains} in "
+               f"requantizers; {found.bram} block RAMs; about {uses['lut']:.0f} LUTs (estimate of the search), in them "
+               f"{soft} multipliers")
     streamed = sum(bits for name, bits in weight_bits(network).items() if mapped.layers[name].streams)
     click.echo(f"weights: {sum(weight_bits(network).values()) / 1e6:.1f} Mbit, {streamed / 1e6:.1f} Mbit of them streamed once "
                f"an image, with padding {optimum['stream_bits_per_image'] / 1e6:.1f} Mbit: "

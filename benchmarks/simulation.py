@@ -21,9 +21,9 @@ from benchmarks.throughput import measure
 def main(name: str, multipliers: int, output: Path) -> None:
     """Measure generating, building and running."""
     network, weights, golden = with_weights(NETWORKS[name](), images=2)
-    found = optimize(network, Limits(dsp=900, bram=1090, lut=150_000, multipliers=multipliers), seconds=20)
+    found = optimize(network, Limits(dsp=900, bram=1090, lut=150_000, multipliers=multipliers), moves=20_000)
     bundle = write_design(output, name, network, weights, golden, found.accelerator)
-    one = measure(bundle, images=2, skipped=1)
+    one = measure(bundle, images=2, window=(1, 2))
     click.echo(f"{name}, {found.accelerator.multipliers} multipliers in {len(found.accelerator.chunks)} chunks: Verilog "
                f"{one.generate_seconds:.1f} s, build {one.build_seconds:.1f} s, run of 2 images {one.run_seconds:.1f} s "
                f"({one.finish[-1]} cycles, {one.cycles_per_second:.0f} cycles/s with start-up), exact: {one.exact}")

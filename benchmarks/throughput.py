@@ -29,13 +29,16 @@ class MeasurementError(AutonbaError):
 
 @dataclass(frozen=True, kw_only=True)
 class Measurement:
-    """`finish` and `predicted` are the cycles in which the images finish; `per_image` and `busy` (by chunk) cycles an image,
-    counted after the first `skipped` images; seconds of wall time."""
+    """`finish` and `predicted` are the cycles in which the images finish; `per_image` and `busy` (by chunk) cycles an image.
+
+    These are counted from image `window[0]` to image `window[1]`: images before them fill the accelerator, and the last ones
+    leave it faster than others come in. Seconds are wall time.
+    """
 
     plan: Plan
     finish: tuple[int, ...]
     predicted: tuple[int, ...]
-    skipped: int
+    window: tuple[int, int]
     per_image: float
     busy: Mapping[str, float]
     generate_seconds: float
@@ -49,7 +52,7 @@ class Measurement:
 
     def to_json(self) -> dict[str, Any]:
         """Everything but the plan."""
-        return {"images": len(self.finish), "skipped": self.skipped, "finish": list(self.finish), "exact": self.exact,
+        return {"images": len(self.finish), "window": list(self.window), "finish": list(self.finish), "exact": self.exact,
                 "predicted": list(self.predicted), "per_image": self.per_image, "busy": dict(self.busy),
                 "seconds": {"generate": self.generate_seconds, "build": self.build_seconds, "run": self.run_seconds}}
 
@@ -59,8 +62,8 @@ class Measurement:
         return self.finish[-1] / self.run_seconds
 
 
-def measure(bundle: Bundle, *, images: int, skipped: int, simulator: str = "verilator") -> Measurement:
-    """Generate, build and run `images` images, whose results are compared; counts begin after `skipped` of them."""
+def measure(bundle: Bundle, *, images: int, window: tuple[int, int], simulator: str = "verilator") -> Measurement:
+    """Generate, build and run `images` images, whose results are compared, and count within the window."""
     started = time.monotonic()
     generate(bundle)
     generated = time.monotonic()
@@ -69,7 +72,7 @@ def measure(bundle: Bundle, *, images: int, skipped: int, simulator: str = "veri
     folder = prepared.folder.resolve()
     predicted = simulate(prepared.plan, images).finish
     settings, counts = folder / "throughput.json", folder / "counts.json"
-    Settings(bundle=str(bundle.path.resolve()), runs=(images, skipped), stalled_images=0, image_cycles=predicted[0],
+    Settings(bundle=str(bundle.path.resolve()), runs=(images, *window), stalled_images=0, image_cycles=predicted[0],
              seed=1).write(settings)
     began = time.monotonic()
     root = str(Path(__file__).resolve().parent.parent)
@@ -80,13 +83,11 @@ def measure(bundle: Bundle, *, images: int, skipped: int, simulator: str = "veri
     for verdict in verdicts:
         if verdict.failure:
             raise MeasurementError(verdict.failure)
-    counted = json.loads(counts.read_text())
+    before, after = (count["busy"] for count in json.loads(counts.read_text()))
     finish = finish_cycles(folder, 1)
-    share = images - skipped
-    names = [chunk.chunk.name for chunk in prepared.plan.chunks]
+    share = window[1] - window[0]
     return Measurement(
-        plan=prepared.plan, finish=finish, predicted=predicted, skipped=skipped,
-        per_image=(finish[-1] - finish[skipped - 1]) / share,
-        busy={name: (after - before) / share
-              for name, before, after in zip(names, counted["first"]["busy"], counted["last"]["busy"], strict=True)},
+        plan=prepared.plan, finish=finish, predicted=predicted, window=window,
+        per_image=(finish[window[1] - 1] - finish[window[0] - 1]) / share,
+        busy={chunk.chunk.name: (b - a) / share for chunk, a, b in zip(prepared.plan.chunks, before, after, strict=True)},
         generate_seconds=generated - started, build_seconds=built - generated, run_seconds=seconds)

@@ -16,9 +16,9 @@ from autonba.sim.network_bench import PERIOD_NS, Bench
 
 @cocotb.test()
 async def throughput(dut: Any) -> None:
-    """Settings.runs names the images of the run and the one after which counting begins; AUTONBA_COUNTS the file for counts."""
+    """Settings.runs: images of the run, and those after which counting begins and ends; AUTONBA_COUNTS: file for the counts."""
     bench = await Bench.start(dut)
-    images, begin = bench.settings.runs
+    images, begin, end = bench.settings.runs
     chunks = await bench.read(Register.CHUNKS)
     dut.log_run.value = 1
     bench.send(range(images))
@@ -27,11 +27,10 @@ async def throughput(dut: Any) -> None:
         return {"cycle": int(get_sim_time("ns")) // PERIOD_NS,
                 "busy": [await bench.read(Register.CHUNK_BUSY + 4 * number) for number in range(chunks)]}
 
-    first = await snapshot()
+    counts = []
     for number in range(images):
         await bench.expect([bench.logits[number % len(bench.images)]], f"image {number}")
-        if number + 1 == begin:
-            first = await snapshot()
-    last = await snapshot()
+        if number + 1 in (begin, end):
+            counts.append(await snapshot())
     await bench.finish()
-    Path(os.environ["AUTONBA_COUNTS"]).write_text(json.dumps({"first": first, "last": last}))
+    Path(os.environ["AUTONBA_COUNTS"]).write_text(json.dumps(counts))

@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 
 from autonba.bundle import write_json
-from autonba.search.optimize import Limits, optimize
+from autonba.search.optimize import MOVES, Limits, optimize
 from benchmarks.networks import NETWORKS, multiplications, with_weights, write_design
 from benchmarks.throughput import measure
 
@@ -22,16 +22,16 @@ from benchmarks.throughput import measure
 @click.argument("names", nargs=-1, type=click.Choice(sorted(NETWORKS)), required=True)
 @click.option("--output", type=click.Path(path_type=Path), default=Path("build/utilization"), show_default=True)
 @click.option("--multipliers", default=256, show_default=True)
-@click.option("--seconds", default=45.0, show_default=True, help="Time of the search.")
-@click.option("--images", default=16, show_default=True)
-@click.option("--skipped", default=10, show_default=True, help="Images after which counting begins.")
-def main(names: tuple[str, ...], output: Path, multipliers: int, seconds: float, images: int, skipped: int) -> None:
+@click.option("--moves", default=MOVES, show_default=True, help="Moves of the search.")
+@click.option("--images", default=32, show_default=True)
+@click.option("--window", nargs=2, default=(12, 22), show_default=True, help="Images between which is counted.")
+def main(names: tuple[str, ...], output: Path, multipliers: int, moves: int, images: int, window: tuple[int, int]) -> None:
     """Measure the utilization of NAMES."""
     for name in names:
         network, weights, golden = with_weights(NETWORKS[name](), images=2)
-        found = optimize(network, Limits(dsp=900, bram=1090, lut=150_000, multipliers=multipliers), seconds=seconds)
+        found = optimize(network, Limits(dsp=900, bram=1090, lut=150_000, multipliers=multipliers), moves=moves)
         bundle = write_design(output / name, name, network, weights, golden, found.accelerator)
-        measured = measure(bundle, images=images, skipped=skipped)
+        measured = measure(bundle, images=images, window=window)
         write_json(output / name / "report" / "throughput.json", measured.to_json())
         work, present = multiplications(network), found.accelerator.multipliers
         busiest = max(measured.busy, key=lambda chunk: measured.busy[chunk])

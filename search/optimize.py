@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 import random
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -21,10 +20,10 @@ import numpy.typing as npt
 from autonba.accelerator import Accelerator, Buffer, Chunk, Kind, Loops, Multiplier
 from autonba.arithmetic import MULTIPLIER_BITS, RESIDUAL_MULTIPLIER_BITS, ceil_div, clog2
 from autonba.boards import Family
-from autonba.cost.resources import LUT_WORDS, block_rams, product_dsps, uses_block_ram
+from autonba.cost.resources import LUT_WORDS, block_rams, estimate, product_dsps, uses_block_ram
 from autonba.cost.throughput import RESIDUAL_ROWS, Throughput, fit_buffers
 from autonba.errors import CapacityError, SpecError
-from autonba.mapping import LayerPlan, Plan, WordNest, plan, required_buffers, word_nest
+from autonba.mapping import LayerPlan, WordNest, plan, required_buffers, word_nest
 from autonba.network import INPUT, Network
 from autonba.packing import PORT_BITS, cut, pack, pack_columns
 from autonba.weight_image import stream_layout
@@ -46,6 +45,7 @@ NORM = 6  # of the used fractions of the limits: high, so that the scarcest coun
 STREAMED_ROWS = 4  # maps up to this height may stream their weights, once an image; larger ones would want large buffers
 STREAM_OVERHEAD = 45  # cycles of a streamed block beside its data: the latency of the DRAM
 HEAT, COLD = 0.005, 0.0003  # temperatures of the annealing, in fractions of a limit
+MOVES = 60_000
 ATTEMPTS = 3  # searches, each with less block RAM than the one before
 REPRICE = 50  # moves between two updates of the prices
 # LUTs, roughly: of a multiplier by the product of its operands' bits, of a DSP's surroundings, of a requantizer, of a
@@ -366,8 +366,8 @@ class _Search:
             new[j] = replace(new[j], layers=(new[j].layers - back) | away)
         return [group for group in new if group.layers], self.streamed
 
-    def run(self, seconds: float) -> tuple[State, list[_Part], frozenset[int], Floats]:
-        """Anneal for that long; the fastest state within the limits."""
+    def run(self, moves: int) -> tuple[State, list[_Part], frozenset[int], Floats]:
+        """Anneal for so many moves; the fastest state within the limits."""
         state = self.first()
         macs = sum(lp.out.channels * lp.out.height * lp.out.width * lp.kernel[0] * lp.kernel[1]
                    * (lp.source.channels // lp.groups) for lp in self.plans)
@@ -377,10 +377,8 @@ class _Search:
         current = self.score(uses)
         best: tuple[State, list[_Part], frozenset[int], Floats] | None = None
         record = NEVER
-        self.trace: list[tuple[float, int]] = []
-        started, moves = time.monotonic(), 0
-        while (passed := (time.monotonic() - started) / seconds) < 1:
-            heat = HEAT * (COLD / HEAT) ** passed
+        for move in range(moves):
+            heat = HEAT * (COLD / HEAT) ** (move / moves)
             before = self.streamed
             new, streamed = self.moved(state)
             if streamed is not before:
@@ -393,17 +391,14 @@ class _Search:
                 busiest = max(part.busy for part in parts)
                 if busiest <= min(self.period, record - 1) and (used <= self.limit).all():
                     best, record = (state, parts, self.streamed, used), busiest
-                    self.trace.append((passed * seconds, busiest))
             elif streamed is not before:
                 self.stream(before)
-            moves += 1
-            if moves % REPRICE == 0:
+            if move % REPRICE == REPRICE - 1:
                 scarcest = float((uses / self.limit).max())
                 self.period = min(int(self.period * min(max(scarcest, 0.9), 1.1) ** 0.2), NEVER)
                 self.reprice(uses)
                 uses = self.uses(state, self.parts(state))
                 current = self.score(uses)
-        self.moves = moves
         if best is None:
             name, ratio = max(zip(COSTS, uses / self.limit, strict=True), key=lambda pair: float(pair[1]))
             raise CapacityError(f"the network needs {ratio:.2f} times the {name} that the limits allow; raise the limit")
@@ -442,8 +437,11 @@ def _edges(network: Network, names: Sequence[str], plans: Sequence[LayerPlan]) -
 
 @dataclass(frozen=True, kw_only=True)
 class Optimum:
-    """What `optimize` found. `uses` estimates each of COSTS; `bound` are the busiest chunk's cycles an image, `pace` those with
-    the buffers chosen; `stream_bits_per_image` come from DRAM."""
+    """What `optimize` found.
+
+    `uses` gives each of COSTS, of which LUTs are a rough estimate; `bound` are the busiest chunk's cycles an image, `pace` those
+    with the buffers chosen; `stream_bits_per_image` come from DRAM.
+    """
 
     accelerator: Accelerator
     uses: dict[str, float]
@@ -452,35 +450,28 @@ class Optimum:
     stream_bits_per_image: int
 
 
-def optimize(network: Network, limits: Limits, family: Family = "xc7", *, seconds: float = 45.0, seed: int = 1) -> Optimum:
+def optimize(network: Network, limits: Limits, family: Family = "xc7", *, moves: int = MOVES, seed: int = 1) -> Optimum:
     """The accelerator on which `network` has the shortest period that was found within `limits`, with its buffers.
 
-    The search takes `seconds`; fitting the buffers comes on top. Buffers that turn out larger than the search guessed lower the
-    block RAM that the rest may take, and the search runs again.
+    The search makes `moves`, some thousand a second; fitting the buffers comes on top. Buffers that turn out larger than the
+    search guessed lower the block RAM that the rest may take, and the search runs again.
     Raises CapacityError, naming the resource, where no accelerator was found that fits.
     """
     bram = limits.bram
     for _ in range(ATTEMPTS):
         engine = _Search(network, replace(limits, bram=bram), family, seed)
-        state, parts, streamed, uses = engine.run(seconds)
+        state, parts, streamed, uses = engine.run(moves)
         accelerator = fit_buffers(network, _accelerator(engine, state, parts, streamed))
         mapped = plan(network, accelerator)
-        uses[1] += buffer_blocks(mapped, family) - engine.buffers(state, parts)
-        if uses[1] <= limits.bram:
+        found = estimate(mapped, family)
+        uses[0], uses[1] = found.dsp, found.bram
+        if found.bram <= limits.bram:
             pace = Throughput(mapped).pace([b.rows for b in mapped.buffers])
             return Optimum(accelerator=accelerator, uses=dict(zip(COSTS, uses.tolist(), strict=True)), bound=mapped.bottleneck,
                            pace=pace, stream_bits_per_image=8 * stream_layout(mapped).size)
-        bram -= math.ceil(uses[1] - limits.bram)
-    raise CapacityError(f"the network needs {uses[1]:.0f} bram with the buffers that keep its pace, and the limit is "
+        bram -= found.bram - limits.bram
+    raise CapacityError(f"the network needs {found.bram} bram with the buffers that keep its pace, and the limit is "
                         f"{limits.bram}; raise the limit")
-
-
-def buffer_blocks(mapped: Plan, family: Family) -> int:
-    """Block RAMs of the row buffers of a plan."""
-    return sum(memory.banks * (memory.lanes // memory.write_lanes)
-               * _blocks(memory.write_lanes * memory.lane_bits, memory.depth, family)
-               for memory in mapped.memories
-               if uses_block_ram(memory.write_lanes * memory.lane_bits, memory.depth, family))
 
 
 def _accelerator(engine: _Search, state: State, parts: Sequence[_Part], streamed: frozenset[int]) -> Accelerator:

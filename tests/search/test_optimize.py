@@ -18,9 +18,9 @@ from autonba.search.optimize import Limits, optimize
 @pytest.fixture
 def network() -> Network:
     """An inverted bottleneck with a residual, 12x12."""
-    six = {"wsix_bits": 6, "bits": 6}
+    six = {"weight_bits": 6, "bits": 6}
     return Network(
-        input=Tensor(name=INPUT, channels=3, hsix=12, width=12, bits=8, signed=False),
+        input=Tensor(name=INPUT, channels=3, height=12, width=12, bits=8, signed=False),
         layers=(
             Layer(name="stem", op="conv", input=INPUT, out_channels=16, kernel=(3, 3), padding=(1, 1), **six),
             Layer(name="expand", op="conv", input="stem", out_channels=48, **six),
@@ -28,7 +28,7 @@ def network() -> Network:
                   **six),
             Layer(name="project", op="conv", input="depthwise", out_channels=16, signed=True, residual="stem", **six),
             Layer(name="pool", op="global_pool", input="project", out_channels=16, bits=8, signed=True),
-            Layer(name="logits", op="conv", input="pool", out_channels=4, wsix_bits=8, bits=32, signed=True, raw=True),
+            Layer(name="logits", op="conv", input="pool", out_channels=4, weight_bits=8, bits=32, signed=True, raw=True),
         ),
         classes=("a", "b", "c", "d"),
     )
@@ -36,7 +36,7 @@ def network() -> Network:
 
 def test_optimum_is_within_limits_and_busy(network: Network) -> None:
     limits = Limits(dsp=60, bram=100, lut=60_000, multipliers=64, load=0)
-    found = optimize(network, limits, seconds=3.0)
+    found = optimize(network, limits, moves=4000)
     assert found.accelerator.multipliers <= limits.multipliers
     assert all(found.uses[name] <= getattr(limits, name) for name in ("dsp", "bram", "lut"))
     mapped = plan(network, found.accelerator)
@@ -46,14 +46,19 @@ def test_optimum_is_within_limits_and_busy(network: Network) -> None:
     assert found.stream_bits_per_image == 0
 
 
+def test_same_seed_gives_the_same_accelerator(network: Network) -> None:
+    limits = Limits(dsp=60, bram=100, lut=60_000, multipliers=64, load=0)
+    assert optimize(network, limits, moves=500) == optimize(network, limits, moves=500)
+
+
 def test_more_multipliers_are_not_slower(network: Network) -> None:
-    few, many = (optimize(network, Limits(dsp=200, bram=200, lut=60_000, multipliers=n, load=0), seconds=2.0) for n in (16, 128))
+    few, many = (optimize(network, Limits(dsp=200, bram=200, lut=60_000, multipliers=n, load=0), moves=3000) for n in (16, 128))
     assert many.bound < few.bound / 3
 
 
 def test_impossible_limits_are_refused_by_name(network: Network) -> None:
     with pytest.raises(CapacityError, match="dsp"):
-        optimize(network, Limits(dsp=1, bram=100, lut=60_000, soft=False, load=0), seconds=0.5)
+        optimize(network, Limits(dsp=1, bram=100, lut=60_000, soft=False, load=0), moves=300)
 
 
 @pytest.fixture
