@@ -236,6 +236,21 @@ def run_board(bundle: Path, port: str, images: int) -> None:
         raise _Failure(f"{wrong} of {len(sent)} results differ from the golden model; is this bundle's bitstream loaded?")
 
 
+@cli.command(epilog="\b\nExample:\n  autonba stall build 0x00020104")
+@bundle_argument
+@click.argument("value")
+def stall(bundle: Path, value: str) -> None:
+    """Put a value of register STALL into words: who is waited for, with the names of chunk and layer."""
+    from autonba.registers import explain_stall
+
+    try:
+        number = int(value, 0)
+    except ValueError:
+        raise SpecError(f"VALUE must be a number such as 0x00020104, not {value!r}") from None
+    design = _open(bundle).design
+    _say(explain_stall(number, design.network, [chunk.name for chunk in design.accelerator.chunks]))
+
+
 @cli.command(epilog="\b\nExample:\n  autonba boards")
 def boards() -> None:
     """List the boards with their parts, resources and clocks."""

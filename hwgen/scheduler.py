@@ -101,20 +101,19 @@ class Scheduler(wiring.Component):
         number = Signal(index_bits(lp.tasks), name=f"{name}_number")
         last = Signal(name=f"{name}_last")
         m.d.comb += [last.eq(number == lp.tasks - 1), getattr(self, f"{name}_claim").eq(claim)]
-        conditions = []
+        inputs, begun = [], [number.any()]
         for owner, edge in layout.input_edges:
             if owner is not lp:
                 continue
             tasks = range(edge.pattern.tasks)
             need = constant_table(m, number, [edge.pattern.need(t) for t in tasks], f"{edge.name}_need")
             release = constant_table(m, number, [edge.pattern.release(t) for t in tasks], f"{edge.name}_gives")
-            conditions.append(getattr(self, f"{edge.name}_available") >= need)
+            inputs.append(getattr(self, f"{edge.name}_available") >= need)
+            begun.append(getattr(self, f"{edge.name}_available").any())
             m.d.comb += getattr(self, f"{edge.name}_claim").eq(Mux(claim, release, 0))
-        own_inputs = conditions.copy()
-        conditions += [getattr(self, f"{edge.name}_free") >= edge.produced for edge in layout.outgoing(lp)]
-        m.d.comb += ready.eq(Cat(conditions).all())
-        inputs = Cat(conditions[: len(own_inputs)]).all()
-        self._waits.append((lp, number.any() & ~inputs, inputs & ~ready))
+        fed = Cat(inputs).all()
+        m.d.comb += ready.eq(fed & Cat(getattr(self, f"{edge.name}_free") >= edge.produced for edge in layout.outgoing(lp)).all())
+        self._waits.append((lp, Cat(begun).any() & ~fed, fed & ~ready))
 
         task = Signal(layout.task, name=f"{name}_task")
         _, cursor = layout.main_source(lp)

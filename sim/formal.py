@@ -147,12 +147,12 @@ def prove(bundle: Bundle, proof: Proof) -> Verdict:
 
 def table(verdicts: Sequence[Verdict]) -> str:
     """Every property with its module, engine, depth, seconds of its proof, and whether it was proved."""
-    lines = [f"{'module':20} {'property':64} {'engine':16} {'depth':>5} {'seconds':>7}  proved"]
+    lines = [f"{'module':36} {'property':64} {'engine':16} {'depth':>5} {'seconds':>7}  proved"]
     for verdict in verdicts:
         proof = verdict.proof
         for name in proof.properties:
             proved = "yes" if not verdict.failed else "NO" if name == verdict.failed else "-"
-            lines.append(f"{proof.module:20} {name.replace('_', ' '):64} {ENGINE:16} {proof.depth:5} {verdict.seconds:7.1f}  "
+            lines.append(f"{proof.module:36} {name.replace('_', ' '):64} {ENGINE:16} {proof.depth:5} {verdict.seconds:7.1f}  "
                          f"{proved}")
     return "\n".join(lines)
 
