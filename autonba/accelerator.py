@@ -132,7 +132,7 @@ class Accelerator:
     """Chunks, the chunk of each layer (by layer name; a shuffle runs nowhere), every buffer, and the layers' loops.
 
     Layers that `loops` does not name run with the defaults of `Loops`. `stream_bits` is the width of the AXI4 ports through
-    which weights are streamed.
+    which weights are streamed. `loadable`: a host can write weights, biases and multipliers through the registers.
     """
 
     chunks: tuple[Chunk, ...]
@@ -140,6 +140,7 @@ class Accelerator:
     buffers: tuple[Buffer, ...] = ()
     loops: Mapping[str, Loops] = field(default_factory=dict)
     stream_bits: int = 64
+    loadable: bool = False
 
     def __post_init__(self) -> None:
         names = [chunk.name for chunk in self.chunks]

@@ -75,7 +75,7 @@ class Design:
                     allocation=dict(acc["allocation"]),
                     buffers=tuple(Buffer(**b) for b in acc["buffers"]),
                     loops={layer: Loops(**loops) for layer, loops in acc["loops"].items()},
-                    stream_bits=acc["stream_bits"],
+                    stream_bits=acc["stream_bits"], loadable=acc["loadable"],
                 ),
                 target=Target(**document["target"]),
                 constraints=dict(document["constraints"]),

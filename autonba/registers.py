@@ -32,7 +32,15 @@ class Register(IntEnum):
     WATCHDOG = 0x30
     STALL = 0x34
     STREAM_BASE = 0x38
+    LOAD_TARGETS = 0x80
+    LOAD_TARGET = 0x84
+    LOAD_ADDRESS = 0x88
+    LOAD_DATA = 0x8C
+    LOAD_CHECKSUM = 0x90
     CHUNK_BUSY = 0x100
+
+
+LOAD_REGISTERS = (Register.LOAD_TARGET, Register.LOAD_ADDRESS, Register.LOAD_DATA, Register.LOAD_CHECKSUM)  # what a host writes
 
 
 class Stall(IntEnum):

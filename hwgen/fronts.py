@@ -22,7 +22,7 @@ from autonba.hwgen.layout import (
 from autonba.hwgen.tables import advance
 from autonba.mapping import Plan
 from autonba.network import INPUT
-from autonba.registers import ADDRESS_BITS, IDENTITY, MAX_CHUNKS, VERSION, WATCHDOG_CYCLES, Register, Stall
+from autonba.registers import ADDRESS_BITS, IDENTITY, LOAD_REGISTERS, MAX_CHUNKS, VERSION, WATCHDOG_CYCLES, Register, Stall
 
 
 class ImageInput(wiring.Component):
@@ -191,6 +191,8 @@ class HostRegisters(wiring.Component):
     Ports
     -----
     pixel_*, result_*       : handshakes of s_axis and m_axis
+    stopped                 : `run` is 0 and no image is in flight
+    load_*                  : for `autonba.hwgen.loader`, where it has targets
     stream_base, stream_error : where streamed weights lie in DRAM; the DRAM answered with an error
     <chunk>_busy            : the chunk multiplies in this cycle
     <chunk>_waiting         : a layer of the chunk waits for rows
@@ -198,13 +200,15 @@ class HostRegisters(wiring.Component):
     <chunk>_waiting_layer   : its place in the network's list of layers
     """
 
-    def __init__(self, digest: str, chunks: Sequence[str] = (), layer_bits: int = 1, streams: bool = False) -> None:
+    def __init__(self, digest: str, chunks: Sequence[str] = (), layer_bits: int = 1, streams: bool = False,
+                 load_targets: int = 0) -> None:
         if len(chunks) > MAX_CHUNKS:
             raise SpecError(f"accelerator: chunks must be at most {MAX_CHUNKS}, as each has a register, not {len(chunks)}")
         self._digest = int(digest[:8], 16)
         self._chunks = chunks
         self._layer_bits = layer_bits
         self._streams = streams
+        self._load_targets = load_targets
         ports: dict[str, In | Out] = {
             "s_axil_awaddr": In(ADDRESS_BITS), "s_axil_awprot": In(3), "s_axil_awvalid": In(1), "s_axil_awready": Out(1),
             "s_axil_wdata": In(32), "s_axil_wstrb": In(4), "s_axil_wvalid": In(1), "s_axil_wready": Out(1),
@@ -217,6 +221,9 @@ class HostRegisters(wiring.Component):
         }
         if streams:
             ports |= {"stream_base": Out(32), "stream_error": In(1)}
+        if load_targets:
+            ports |= {"stopped": Out(1), "load_write": Out(len(LOAD_REGISTERS)), "load_target": In(32), "load_address": In(32),
+                      "load_checksum": In(32)}
         for name in chunks:
             ports |= {f"{name}_busy": In(1), f"{name}_waiting": In(1), f"{name}_waiting_room": In(1),
                       f"{name}_waiting_layer": In(layer_bits)}
@@ -257,6 +264,9 @@ class HostRegisters(wiring.Component):
         with m.If(write):
             m.d.sync += self.s_axil_bvalid.eq(1)
             with m.If(self.s_axil_wstrb[0]), m.Switch(address):
+                for i, register in enumerate(LOAD_REGISTERS if self._load_targets else ()):
+                    with m.Case(register // 4):
+                        m.d.comb += self.load_write[i].eq(1)
                 with m.Case(Register.CONTROL // 4):
                     m.d.sync += self.run.eq(self.s_axil_wdata[0])
                     with m.If(self.s_axil_wdata[1]):
@@ -280,6 +290,10 @@ class HostRegisters(wiring.Component):
         }
         if self._streams:
             values[Register.STREAM_BASE] = self.stream_base
+        if self._load_targets:
+            m.d.comb += self.stopped.eq(~self.run & ~busy)
+            values |= {Register.LOAD_TARGETS: self._load_targets, Register.LOAD_TARGET: self.load_target,
+                       Register.LOAD_ADDRESS: self.load_address, Register.LOAD_CHECKSUM: self.load_checksum}
         m.d.comb += self.s_axil_arready.eq(~self.s_axil_rvalid)
         with m.If(self.s_axil_arvalid & self.s_axil_arready):
             m.d.sync += [self.s_axil_rvalid.eq(1), self.s_axil_rdata.eq(0)]

@@ -17,7 +17,6 @@ from autonba.bundle import Bundle, write_bytes
 from autonba.cost.resources import uses_block_ram
 from autonba.cost.schedule import simulate
 from autonba.errors import AutonbaError, SpecError
-from autonba.golden import Weights
 from autonba.hwgen.fetcher import WeightFetcher
 from autonba.hwgen.fronts import HostRegisters, ImageInput, ResultOutput
 from autonba.hwgen.layout import (
@@ -27,16 +26,18 @@ from autonba.hwgen.layout import (
     token_bits,
     write_address_bits,
 )
+from autonba.hwgen.loader import Loader
 from autonba.hwgen.requantizer import Requantizer, RequantizerShape
 from autonba.hwgen.scheduler import Scheduler
 from autonba.hwgen.sequencer import Sequencer
 from autonba.hwgen.uart import uart_front
 from autonba.hwgen.verilog import banner, emit, template_environment
 from autonba.hwgen.writer import Writer
-from autonba.mapping import ChunkPlan, MemoryPlan, Plan, plan
+from autonba.mapping import MemoryPlan, Plan, plan
 from autonba.memory_image import hex_lines, parameter_bits, parameter_rom, weight_rom
 from autonba.packing import PORT_BITS, chunk_packing
 from autonba.weight_image import stream_image
+from autonba.weight_load import LoadTarget, load_targets
 
 PROBED_IMAGES = 3  # after which the row buffers have come round
 MULTIPLIER_STYLES = {"lut": 0, "dsp": 1, "packed": 2}  # parameter of mac_array
@@ -68,8 +69,10 @@ def render(bundle: Bundle) -> dict[str, str]:
     components: dict[str, wiring.Component] = {
         "host_registers": HostRegisters(
             bundle.digest, [chunk.chunk.name for chunk in mapped.chunks], index_bits(len(design.network.layers)),
-            any(chunk.stream_words for chunk in mapped.chunks)),
+            any(chunk.stream_words for chunk in mapped.chunks), len(_load_targets(mapped))),
         "image_input": ImageInput(mapped), "result_output": ResultOutput(mapped), "uart_front": uart_front(design, bundle.digest)}
+    if targets := _load_targets(mapped):
+        components["loader"] = Loader(targets, design.accelerator.stream_bits, _load_address_bits(mapped))
     hexes: dict[str, str] = {}
     environment = template_environment()
     family = find_board(design.target.board).family
@@ -83,10 +86,15 @@ def render(bundle: Bundle) -> dict[str, str]:
         verilog[f"chunk_{name}.v"] = environment.get_template("chunk.v.j2").render(values)
         if chunk.stream_words:
             components[f"fetch_{name}"] = WeightFetcher(layout)
-            hexes |= _slice_files(chunk, weights, values["slices"])
+        words, parameters = weight_rom(chunk, weights), parameter_rom(chunk, weights)
+        if values["streams"] or values["loadable"]:
+            hexes |= _slice_files(f"{name}_weights", words + [0] * (2 * chunk.stream_words), values["slices"])
         else:
-            hexes[f"{name}_weights.hex"] = hex_lines(weight_rom(chunk, weights), values["weight_word_bits"])
-        hexes[f"{name}_parameters.hex"] = hex_lines(parameter_rom(chunk, weights), values["parameter_word_bits"])
+            hexes[f"{name}_weights.hex"] = hex_lines(words, values["weight_word_bits"])
+        if values["loadable"]:
+            hexes |= _slice_files(f"{name}_parameters", parameters, values["parameter_slices"])
+        else:
+            hexes[f"{name}_parameters.hex"] = hex_lines(parameters, values["parameter_word_bits"])
     verilog["accelerator.v"] = environment.get_template("accelerator.v.j2").render(
         accelerator_values(mapped, design.name, family))
     verilog |= {f"{name}.v": text for name, text in emit(components).items()}
@@ -98,14 +106,37 @@ def render(bundle: Bundle) -> dict[str, str]:
     return {name: head + text for name, text in verilog.items()} | hexes | {"rtl.f": listing}
 
 
-def _slice_files(chunk: ChunkPlan, weights: Weights, slices: list[dict[str, Any]]) -> dict[str, str]:
-    """What the slices of a weight memory hold before anything is streamed, by file name."""
-    words = weight_rom(chunk, weights) + [0] * (2 * chunk.stream_words)
+def _slice_files(name: str, words: list[int], slices: list[dict[str, Any]]) -> dict[str, str]:
+    """What the slices of a memory hold at first, by file name."""
     return {
-        f"{chunk.chunk.name}_weights_{i}.hex": hex_lines(
-            [word >> part["low"] & ((1 << part["bits"]) - 1) for word in words], part["bits"])
+        f"{name}_{i}.hex": hex_lines([word >> part["low"] & ((1 << part["bits"]) - 1) for word in words], part["bits"])
         for i, part in enumerate(slices)
     }
+
+
+def _load_targets(mapped: Plan) -> tuple[LoadTarget, ...]:
+    return load_targets(mapped) if mapped.accelerator.loadable else ()
+
+
+def _load_address_bits(mapped: Plan) -> int:
+    """Width of the loader's word address; a chunk takes the low bits that it needs."""
+    return max(_chunk_load_bits(ChunkLayout(mapped, chunk))[0] for chunk in mapped.chunks)
+
+
+def _chunk_load_bits(layout: ChunkLayout) -> tuple[int, int]:
+    """Bits of a word and of a slice number in the chunk's memories that are loaded."""
+    chunk, bits = layout.chunk, layout.plan.accelerator.stream_bits
+    parameter_slices = ceil_div(chunk.chunk.drain_lanes * parameter_bits(chunk), bits)
+    words, slices = [index_bits(chunk.parameter_words)], [index_bits(parameter_slices)]
+    if chunk.weight_words:
+        words.append(index_bits(layout.weight_depth))
+        slices.append(index_bits(ceil_div(chunk.chunk.weights_per_cycle * chunk.weight_bits, bits)))
+    return max(words), max(slices)
+
+
+def _low(bits: int, of: int) -> str:
+    """Selects the low `bits` bits of a vector of `of` bits."""
+    return "" if bits == of else f"[{bits - 1}:0]"
 
 
 def _slices(word_bits: int, stream_bits: int) -> list[dict[str, Any]]:
@@ -132,7 +163,16 @@ def chunk_values(layout: ChunkLayout, family: Family) -> dict[str, Any]:
     packing = chunk_packing(spec, chunk.weight_bits, chunk.input_bits, port_bits)
     packed = spec.multiplier == "packed"
     parameter_word = spec.drain_lanes * parameter_bits(chunk)
+    stream_bits = layout.plan.accelerator.stream_bits
+    address_bits, parameter_address_bits = index_bits(layout.weight_depth), index_bits(chunk.parameter_words)
+    slice_bits, parameter_slice_bits = (index_bits(ceil_div(bits, stream_bits)) for bits in (weight_word, parameter_word))
+    load_address_bits, load_slice_bits = _chunk_load_bits(layout)
     return {
+        "loadable": layout.plan.accelerator.loadable, "load_address_bits": load_address_bits, "load_slice_bits": load_slice_bits,
+        "load_weights_address": _low(address_bits, load_address_bits), "load_weights_slice": _low(slice_bits, load_slice_bits),
+        "load_parameters_address": _low(parameter_address_bits, load_address_bits),
+        "load_parameters_slice": _low(parameter_slice_bits, load_slice_bits),
+        "parameter_slices": _slices(parameter_word, stream_bits), "parameter_slice_bits": parameter_slice_bits,
         "name": spec.name, "kind": spec.kind, "out_lanes": spec.out_lanes, "in_lanes": spec.in_lanes,
         "taps": spec.taps, "columns": spec.columns, "terms": spec.terms, "drain_lanes": spec.drain_lanes,
         "multiplier": spec.multiplier, "multiplier_style": MULTIPLIER_STYLES[spec.multiplier],
@@ -206,7 +246,11 @@ def accelerator_values(mapped: Plan, name: str, family: Family) -> dict[str, Any
     """Values of accelerator.v.j2."""
     layouts = [ChunkLayout(mapped, chunk) for chunk in mapped.chunks]
     image = mapped.network.input
+    load_bits = [_chunk_load_bits(layout) for layout in layouts]
+    address_bits, slice_bits = (max(bits) for bits in zip(*load_bits, strict=True))
+    targets = _load_targets(mapped)
     return {
+        "load": {"targets": len(targets), "address_bits": address_bits, "slice_bits": slice_bits} if targets else None,
         "design": name, "stream_bits": mapped.accelerator.stream_bits, "streams": any(c.stream_words for c in mapped.chunks),
         "network_layer_bits": index_bits(len(mapped.network.layers)),
         "multipliers": mapped.accelerator.multipliers, "pixel_bits": 8 * image.channels,
@@ -219,11 +263,14 @@ def accelerator_values(mapped: Plan, name: str, family: Family) -> dict[str, Any
                            for m in mapped.memories if m.writer == SOURCE],
         "chunks": [
             {"name": lay.chunk.chunk.name, "streams": lay.chunk.stream_words > 0,
+             "load_targets": [(t.kind, number) for number, t in enumerate(targets) if t.chunk == lay.chunk.chunk.name],
+             "load_address": _low(own_address, address_bits), "load_slice": _low(own_slice, slice_bits),
              "read_memories": [{"name": m.name, "banks": m.banks} for m in lay.main_memories + lay.residual_memories],
              "write_memories": [{"name": m.name, "banks": m.banks} for m in lay.output_memories],
              "input_edges": [e.name for _, e in lay.input_edges],
              "output_edges": [e.name for lp in lay.chunk.layers for e in lay.outgoing(lp)],
-             "layers": [lp.layer.name for lp in lay.chunk.layers]} for lay in layouts],
+             "layers": [lp.layer.name for lp in lay.chunk.layers]}
+            for lay, (own_address, own_slice) in zip(layouts, load_bits, strict=True)],
         "output_memory": next(m.name for m in mapped.memories if m.reader == SINK),
         "output_edge": next(e.name for e in mapped.edges if e.consumer == SINK),
     }

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from autonba.arithmetic import LOGIT_BITS, MULTIPLIER_BITS, clog2
+from autonba.arithmetic import LOGIT_BITS, MULTIPLIER_BITS, ceil_div, clog2
 from autonba.boards import find_board
 from autonba.bundle import Bundle
 from autonba.errors import BundleError
@@ -59,11 +59,18 @@ def check(bundle: Bundle) -> StructureReport:
     top = reader.elaborate("accelerator")
     report.instances = _count(top)
     report.problems += reader.problems
-    _compare_ports(report, top, accelerator_ports(bundle.design.network))
+    wanted_ports = accelerator_ports(bundle.design.network)
+    for chunk in mapped.chunks:
+        if chunk.stream_words:
+            wanted_ports |= {f"m_axi_{chunk.chunk.name}_{port}": Port(direction, width)
+                             for port, (direction, width) in _axi_read(mapped.accelerator.stream_bits).items()}
+    _compare_ports(report, top, wanted_ports)
     inside = _by_name(report, top)
     wanted = {f"u_mem_{memory.name}": "column_buffer" if memory.banks > 1 else "row_buffer" for memory in mapped.memories}
     wanted |= {f"u_tokens_{edge.name}": "row_tokens" for edge in mapped.edges}
     wanted |= {f"u_{chunk.chunk.name}": f"chunk_{chunk.chunk.name}" for chunk in mapped.chunks}
+    if mapped.accelerator.loadable:
+        wanted["u_loader"] = "loader"
     wanted |= {"u_registers": "host_registers", "u_input": "image_input", "u_output": "result_output"}
     report.equal("instances of accelerator", sorted(inside), sorted(wanted))
     for name in inside.keys() & wanted.keys():
@@ -150,6 +157,19 @@ def _chunk_ports(chunk: ChunkPlan, mapped: Plan) -> dict[str, Port]:
     for layer in layers:
         ports |= {f"{layer}_claim": Port("output", 1), f"{layer}_commit": Port("output", 1)}
     layer_bits = max(clog2(len(mapped.network.layers)), 1)
+    if mapped.accelerator.loadable:
+        bits = mapped.accelerator.stream_bits
+        memories = _weight_memories(chunk, mapped)
+        if not chunk.weight_words:
+            del memories["weights"]
+        ports |= {f"load_{kind}": Port("input", 1) for kind in memories} | {"load_data": Port("input", bits)}
+        loaded = memories.values()
+        ports |= {"load_address": Port("input", max(max(clog2(depth), 1) for _, depth, _ in loaded)),
+                  "load_slice": Port("input", max(max(clog2(ceil_div(width, bits)), 1) for width, _, _ in loaded))}
+    if chunk.stream_words:
+        bits = mapped.accelerator.stream_bits
+        ports |= {"stream_base": Port("input", 32), "stream_error": Port("output", 1)}
+        ports |= {f"m_axi_{port}": Port(direction, width) for port, (direction, width) in _axi_read(bits).items()}
     return ports | {"busy": Port("output", 1), "waiting": Port("output", 1), "waiting_room": Port("output", 1),
                     "waiting_layer": Port("output", layer_bits)}
 
@@ -169,12 +189,19 @@ def _compare_chunk(
     report.equal(f"column rotators of {module.name}", rotates, int(any(m.banks > 1 for m in mapped.memories if m.reader == name)))
     wanted = {"u_schedule": f"schedule_{name}", "u_sequence": f"sequence_{name}", "u_array": "mac_array",
               "u_write": f"write_{name}", "u_requantize": f"requantize_{name}"}
+    if chunk.stream_words:
+        wanted["u_fetch"] = f"fetch_{name}"
     for instance, of in wanted.items():
         report.equal(f"module of {module.name}.{instance}", inside[instance].of.name if instance in inside else None, of)
-    report.equal(f"instances of {module.name}", sorted(inside), sorted([*wanted, "u_weights", "u_parameters"]))
-    parameter_bits = chunk.acc_bits + (MULTIPLIER_BITS if chunk.requantizes else 0)
-    roms = {"u_weights": (spec.weights_per_cycle * chunk.weight_bits, chunk.weight_words, f"{name}_weights.hex"),
-            "u_parameters": (spec.drain_lanes * parameter_bits, chunk.parameter_words, f"{name}_parameters.hex")}
+    roms: dict[str, tuple[int, int, str]] = {}
+    for kind, (width, depth, written) in _weight_memories(chunk, mapped).items():
+        if not written:
+            roms[f"u_{kind}"] = (width, depth, f"{name}_{kind}.hex")
+            continue
+        bits = mapped.accelerator.stream_bits
+        roms |= {f"u_{kind}_{i}": (min(bits, width - low), depth, f"{name}_{kind}_{i}.hex")
+                 for i, low in enumerate(range(0, width, bits))}
+    report.equal(f"instances of {module.name}", sorted(inside), sorted([*wanted, *roms]))
     for rom, (width, depth, file) in roms.items():
         if rom not in inside:
             continue
@@ -188,6 +215,22 @@ def _compare_chunk(
         report.equal(f"words of {file} too wide for {width} bits", sum(int(line, 16) >> width > 0 for line in lines), 0)
     if "u_array" in inside:
         _compare_array(report, inside["u_array"].of, chunk, port_bits, f"{module.name}.u_array")
+
+
+def _weight_memories(chunk: ChunkPlan, mapped: Plan) -> dict[str, tuple[int, int, bool]]:
+    """Width and depth of the memories of weights and parameters, and whether they are written, slice by slice."""
+    spec, loadable = chunk.chunk, mapped.accelerator.loadable
+    parameter_bits = chunk.acc_bits + (MULTIPLIER_BITS if chunk.requantizes else 0)
+    return {"weights": (spec.weights_per_cycle * chunk.weight_bits, chunk.weight_words + 2 * chunk.stream_words,
+                        loadable or chunk.stream_words > 0),
+            "parameters": (spec.drain_lanes * parameter_bits, chunk.parameter_words, loadable)}
+
+
+def _axi_read(bits: int) -> dict[str, tuple[str, int]]:
+    """Direction and width of the read channels of an AXI4 master."""
+    return {"araddr": ("output", 32), "arlen": ("output", 8), "arsize": ("output", 3), "arburst": ("output", 2),
+            "arvalid": ("output", 1), "arready": ("input", 1), "rdata": ("input", bits), "rresp": ("input", 2),
+            "rlast": ("input", 1), "rvalid": ("input", 1), "rready": ("output", 1)}
 
 
 def _compare_array(report: StructureReport, array: Module, chunk: ChunkPlan, port_bits: int, where: str) -> None:

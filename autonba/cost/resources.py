@@ -12,7 +12,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from autonba.accelerator import SOURCE, Chunk
+from autonba.accelerator import SOURCE, Accelerator, Chunk
 from autonba.arithmetic import MULTIPLIER_BITS, ceil_div, clog2
 from autonba.boards import Family, Resources
 from autonba.golden import Weights
@@ -85,28 +85,31 @@ def estimate(mapped: Plan, family: Family = "ecp5", weights: Weights | None = No
     for chunk in mapped.chunks:
         dsp += multiplier_dsps(chunk.chunk, chunk.weight_bits, chunk.input_bits, family)
         dsp += chunk.chunk.drain_lanes * requantizer_dsps(chunk, family)
-        bram += _rom_blocks(chunk, mapped.accelerator.stream_bits, family, weights)
+        bram += _weight_blocks(chunk, family, weights, mapped.accelerator)
     bram += sum(_memory_blocks(memory, family, mapped.network.input.channels) for memory in mapped.memories)
     features = logic_features(mapped)
     lut, ff = (round(sum(features[name] * k for name, k in logic_coefficients()[kind].items())) for kind in ("lut", "ff"))
     return Resources(lut=lut, ff=ff, dsp=dsp, bram=bram)
 
 
-def _rom_blocks(chunk: ChunkPlan, stream_bits: int, family: Family, weights: Weights | None) -> int:
-    """Blocks of the memories of weights and parameters; columns of a ROM that never change are removed by synthesis."""
-    weight_bits, parameters = chunk.chunk.weights_per_cycle * chunk.weight_bits, chunk.chunk.drain_lanes * parameter_bits(chunk)
+def _weight_blocks(chunk: ChunkPlan, family: Family, weights: Weights | None, accelerator: Accelerator) -> int:
+    """Blocks of weights and parameters. Columns of a ROM that never change are removed by synthesis; a memory that is loaded or
+    streamed into is a RAM for each slice of its words."""
     total = 0
-    if chunk.stream_words:
-        depth = chunk.weight_words + 2 * chunk.stream_words
-        if uses_block_ram(weight_bits, depth, family):
-            total += sum(block_rams(min(stream_bits, weight_bits - low), depth, family)
-                         for low in range(0, weight_bits, stream_bits))
-    elif uses_block_ram(weight_bits, chunk.weight_words, family):
-        width = weight_bits if weights is None else changing_bits(weight_rom(chunk, weights))
-        total += block_rams(width, chunk.weight_words, family, rom=True)
-    if uses_block_ram(parameters, chunk.parameter_words, family):
-        width = parameters if weights is None else changing_bits(parameter_rom(chunk, weights))
-        total += block_rams(width, chunk.parameter_words, family, rom=True)
+    weight_bits, lane_bits = chunk.chunk.weights_per_cycle * chunk.weight_bits, parameter_bits(chunk)
+    for width, depth, written, words in (
+        (weight_bits, chunk.weight_words + 2 * chunk.stream_words, accelerator.loadable or chunk.stream_words > 0,
+         None if weights is None else weight_rom(chunk, weights)),
+        (chunk.chunk.drain_lanes * lane_bits, chunk.parameter_words, accelerator.loadable,
+         None if weights is None else parameter_rom(chunk, weights)),
+    ):
+        if not uses_block_ram(width, depth, family):
+            continue
+        if written:
+            slice_bits = accelerator.stream_bits
+            total += sum(block_rams(min(slice_bits, width - low), depth, family) for low in range(0, width, slice_bits))
+        else:
+            total += block_rams(width if words is None else changing_bits(words), depth, family, rom=True)
     return total
 
 

@@ -177,7 +177,7 @@ def keys(schema: object) -> set[str]:
         return set().union(*map(keys, schema))
     if not isinstance(schema, dict):
         return set()
-    return {*schema.get("properties", {}), *schema.get("enum", ())}.union(*map(keys, schema.values()))
+    return {*schema.get("properties", {}), *map(str, schema.get("enum", ()))}.union(*map(keys, schema.values()))
 
 
 def named_in_code(text: str) -> set[str]:
