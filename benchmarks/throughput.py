@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import sys
 import time
 from collections.abc import Mapping
@@ -43,6 +44,7 @@ class Measurement:
     busy: Mapping[str, float]
     generate_seconds: float
     build_seconds: float
+    build_cpu_seconds: float
     run_seconds: float
 
     @property
@@ -54,7 +56,8 @@ class Measurement:
         """Everything but the plan."""
         return {"images": len(self.finish), "window": list(self.window), "finish": list(self.finish), "exact": self.exact,
                 "predicted": list(self.predicted), "per_image": self.per_image, "busy": dict(self.busy),
-                "seconds": {"generate": self.generate_seconds, "build": self.build_seconds, "run": self.run_seconds}}
+                "seconds": {"generate": self.generate_seconds, "build": self.build_seconds,
+                            "build_cpu": self.build_cpu_seconds, "run": self.run_seconds}}
 
     @property
     def cycles_per_second(self) -> float:
@@ -66,9 +69,9 @@ def measure(bundle: Bundle, *, images: int, window: tuple[int, int], simulator: 
     """Generate, build and run `images` images, whose results are compared, and count within the window."""
     started = time.monotonic()
     generate(bundle)
-    generated = time.monotonic()
+    generated, before_build = time.monotonic(), _cpu_seconds()
     prepared = prepare(bundle, simulator)
-    built = time.monotonic()
+    built, build_cpu = time.monotonic(), _cpu_seconds() - before_build
     folder = prepared.folder.resolve()
     predicted = simulate(prepared.plan, images).finish
     settings, counts = folder / "throughput.json", folder / "counts.json"
@@ -90,4 +93,10 @@ def measure(bundle: Bundle, *, images: int, window: tuple[int, int], simulator: 
         plan=prepared.plan, finish=finish, predicted=predicted, window=window,
         per_image=(finish[window[1] - 1] - finish[window[0] - 1]) / share,
         busy={chunk.chunk.name: (b - a) / share for chunk, a, b in zip(prepared.plan.chunks, before, after, strict=True)},
-        generate_seconds=generated - started, build_seconds=built - generated, run_seconds=seconds)
+        generate_seconds=generated - started, build_seconds=built - generated, build_cpu_seconds=build_cpu, run_seconds=seconds)
+
+
+def _cpu_seconds() -> float:
+    """Computing time of this process and of those that it waited for."""
+    uses = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(use.ru_utime + use.ru_stime for use in uses)
