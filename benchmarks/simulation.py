@@ -24,9 +24,11 @@ def main(name: str, multipliers: int, output: Path) -> None:
     found = optimize(network, Limits(dsp=900, bram=1090, lut=150_000, multipliers=multipliers), moves=20_000)
     bundle = write_design(output, name, network, weights, golden, found.accelerator)
     one = measure(bundle, images=2, window=(1, 2))
-    click.echo(f"{name}, {found.accelerator.multipliers} multipliers in {len(found.accelerator.chunks)} chunks: Verilog "
-               f"{one.generate_seconds:.1f} s, build {one.build_seconds:.1f} s ({one.build_cpu_seconds:.1f} s of computing), run of "
-               f"2 images {one.run_seconds:.1f} s ({one.finish[-1]} cycles, {one.cycles_per_second:.0f} cycles/s with start-up), exact: {one.exact}")
+    chunks = len(found.accelerator.chunks)
+    click.echo(f"{name}, {found.accelerator.multipliers} multipliers in {chunks} chunks: Verilog {one.generate_seconds:.1f} s, "
+               f"build {one.build_seconds:.1f} s ({one.build_cpu_seconds:.1f} s of computing), run of 2 images "
+               f"{one.run_seconds:.1f} s ({one.finish[-1]} cycles, {one.cycles_per_second:.0f} a second with start-up), "
+               f"exact: {one.exact}")
 
 
 if __name__ == "__main__":
