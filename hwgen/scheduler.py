@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.hdl import C, Cat, Module, Mux, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -59,7 +59,7 @@ class Scheduler(wiring.Component):
                     m.d.comb += chosen_next.eq(i)
         turn = Signal(layout.layer_bits)
         m.d.comb += turn.eq(chosen)
-        m.d.sync += [ready_then.eq(ready), later_then.eq(ready & Cat(turn < i for i in range(len(layers))))]
+        m.d.sync += [ready_then.eq(ready), later_then.eq(ready & Cat(C(0, 1), (turn < i for i in range(1, len(layers)))))]
 
         with m.FSM():
             with m.State("LOOK"):
