@@ -3,29 +3,27 @@
 DSP and block RAM follow Yosys' `synth_ecp5` exactly when the weights are known, since it removes ROM columns that never
 change; without them every column counts. For AMD families, DSP and block RAM follow the data sheets
 (DSP48E1 multiplies 25x18 bits, DSP48E2 27x18; blocks of 18 Kbit) and have not been compared with Vivado.
+LUT and FF are those of `autonba.cost.logic`; `benchmarks/resources_<family>.json` says how far off they are.
 """
 
 from __future__ import annotations
 
-import json
-from functools import cache
-from importlib.resources import files
-from typing import Any
-
 from autonba.accelerator import SOURCE, Accelerator, Chunk
-from autonba.arithmetic import MULTIPLIER_BITS, ceil_div, clog2
+from autonba.arithmetic import ceil_div
 from autonba.boards import Family, Resources
+from autonba.cost.logic import Logic, logic, logic_model_error
 from autonba.golden import Weights
 from autonba.mapping import ChunkPlan, MemoryPlan, Plan
 from autonba.memory_image import parameter_bits, parameter_rom, weight_rom
 from autonba.packing import PORT_BITS, array_dsps, cut
 
+__all__ = [
+    "LUT_WORDS", "block_rams", "changing_bits", "dsp_blocks", "estimate", "logic_breakdown", "logic_model_error",
+    "multiplier_dsps", "product_dsps", "ram_blocks", "requantizer_dsps", "uses_block_ram",
+]
+
 # (data bits, words) of the shapes a block of 18 Kbit can take: Lattice FPGA-TN-02204, AMD UG473.
 BLOCK_SHAPES = ((1, 16384), (2, 8192), (4, 4096), (9, 2048), (18, 1024), (36, 512))
-LOGIC_FEATURES = (
-    "constant", "products", "soft_products", "operands", "tree_adders", "accumulators", "requantizers", "residuals", "layers",
-    "chunks", "edges", "read_ports", "logic_rom", "logic_rom_word", "selected_lanes", "distributed_ram", "distributed_ram_word",
-)
 # Words up to which a memory is built of LUTs: of 16 words each (ECP5), of 64 (AMD UG474, SLICEM), where block RAM is scarce.
 LUT_WORDS: dict[Family, int] = {"ecp5": 32, "xc7": 128, "xcup": 128}
 _MULTIPLIER_PORTS: dict[Family, tuple[int, int]] = {"ecp5": (18, 18), "xc7": (25, 18), "xcup": (27, 18)}
@@ -79,17 +77,29 @@ def requantizer_dsps(chunk: ChunkPlan, family: Family = "ecp5") -> int:
     return len(cut(chunk.acc_bits, PORT_BITS[family])) - 1 + residual
 
 
+def dsp_blocks(mapped: Plan, family: Family = "ecp5") -> int:
+    """DSP blocks of module `accelerator`."""
+    return sum(multiplier_dsps(chunk.chunk, chunk.weight_bits, chunk.input_bits, family)
+               + chunk.chunk.drain_lanes * requantizer_dsps(chunk, family) for chunk in mapped.chunks)
+
+
+def ram_blocks(mapped: Plan, family: Family = "ecp5", weights: Weights | None = None) -> int:
+    """Block RAMs of 18 Kbit of module `accelerator`."""
+    return (sum(_weight_blocks(chunk, family, weights, mapped.accelerator) for chunk in mapped.chunks)
+            + sum(_memory_blocks(memory, family, mapped.network.input.channels) for memory in mapped.memories))
+
+
+def logic_breakdown(mapped: Plan, family: Family = "ecp5", weights: Weights | None = None) -> dict[str, dict[Logic, float]]:
+    """LUT and FF of each part of module `accelerator`, the largest first."""
+    parts = logic(mapped, family, lambda width, depth: uses_block_ram(width, depth, family), weights)
+    return dict(sorted(parts.items(), key=lambda item: -item[1]["lut"]))
+
+
 def estimate(mapped: Plan, family: Family = "ecp5", weights: Weights | None = None) -> Resources:
-    """Resources of module `accelerator`, without a board's own logic. LUT and FF are those of the ECP5."""
-    dsp = bram = 0
-    for chunk in mapped.chunks:
-        dsp += multiplier_dsps(chunk.chunk, chunk.weight_bits, chunk.input_bits, family)
-        dsp += chunk.chunk.drain_lanes * requantizer_dsps(chunk, family)
-        bram += _weight_blocks(chunk, family, weights, mapped.accelerator)
-    bram += sum(_memory_blocks(memory, family, mapped.network.input.channels) for memory in mapped.memories)
-    features = logic_features(mapped)
-    lut, ff = (round(sum(features[name] * k for name, k in logic_coefficients()[kind].items())) for kind in ("lut", "ff"))
-    return Resources(lut=lut, ff=ff, dsp=dsp, bram=bram)
+    """Resources of module `accelerator`, without a board's own logic."""
+    parts = logic_breakdown(mapped, family, weights).values()
+    return Resources(lut=round(sum(part["lut"] for part in parts)), ff=round(sum(part["ff"] for part in parts)),
+                     dsp=dsp_blocks(mapped, family), bram=ram_blocks(mapped, family, weights))
 
 
 def _weight_blocks(chunk: ChunkPlan, family: Family, weights: Weights | None, accelerator: Accelerator) -> int:
@@ -119,59 +129,6 @@ def changing_bits(words: list[int]) -> int:
     for word in words:
         changed |= word ^ words[0]
     return changed.bit_count()
-
-
-def logic_features(mapped: Plan) -> dict[str, float]:
-    """Amounts that LUT and FF counts grow with, by name; bits unless the name says otherwise."""
-    f = dict.fromkeys(LOGIC_FEATURES, 0.0)
-    f["constant"] = 1.0
-    for chunk in mapped.chunks:
-        spec, products = chunk.chunk, chunk.chunk.multipliers
-        product_bits = chunk.weight_bits + chunk.input_bits
-        levels = clog2(spec.in_lanes) if spec.kind == "conv" else 0
-        f["products"] += products * product_bits
-        if spec.multiplier == "lut":
-            f["soft_products"] += products * (chunk.weight_bits - 1) * product_bits
-        f["operands"] += products * chunk.weight_bits + spec.in_lanes * chunk.input_bits
-        f["tree_adders"] += spec.out_lanes * ((1 << levels) - 1) * (product_bits + levels)
-        f["accumulators"] += spec.out_lanes * chunk.acc_bits
-        if chunk.requantizes:
-            f["requantizers"] += spec.drain_lanes * (chunk.acc_bits + MULTIPLIER_BITS)
-        f["residuals"] += spec.drain_lanes * (chunk.residual_bits + chunk.residual_multiplier_bits)
-        f["layers"] += len(chunk.layers)
-        f["chunks"] += 1
-        f["read_ports"] += sum(m.read_lanes * (m.lane_bits + 1) for m in mapped.memories if m.reader == spec.name)
-        for width, depth in ((products * chunk.weight_bits, chunk.weight_words),
-                             (spec.drain_lanes * parameter_bits(chunk), chunk.parameter_words)):
-            if not uses_block_ram(width, depth):
-                f["logic_rom"] += width * depth
-                f["logic_rom_word"] += width
-    f["edges"] = len(mapped.edges)
-    for memory in mapped.memories:
-        f["selected_lanes"] += memory.read_lanes * memory.lane_bits * (memory.lanes // memory.read_lanes - 1)
-        if not uses_block_ram(memory.write_lanes * memory.lane_bits, memory.depth):
-            word = memory.lanes * memory.lane_bits
-            f["distributed_ram"] += word * ceil_div(memory.depth, 16)
-            f["distributed_ram_word"] += word
-    return f
-
-
-@cache
-def logic_coefficients() -> dict[str, dict[str, float]]:
-    """For "lut" and "ff", the coefficient of each feature: ECP5, fitted by `python -m benchmarks.fit_resources`."""
-    coefficients: dict[str, dict[str, float]] = _logic_model()["coefficients"]
-    return coefficients
-
-
-def logic_model_error() -> dict[str, float]:
-    """Mean absolute error of "lut" and "ff" on designs left out of the fit, as a fraction."""
-    error: dict[str, float] = _logic_model()["error"]
-    return error
-
-
-def _logic_model() -> dict[str, Any]:
-    model: dict[str, Any] = json.loads(files("autonba.cost").joinpath("logic_ecp5.json").read_text())
-    return model
 
 
 def _memory_blocks(memory: MemoryPlan, family: Family, channels: int) -> int:
