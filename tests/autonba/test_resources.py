@@ -63,7 +63,8 @@ def small_plan(columns: int = 1) -> Plan:
     network = Network(
         input=Tensor(name=INPUT, channels=1, height=8, width=8, bits=8, signed=False),
         layers=(
-            Layer(name="first", op="conv", input=INPUT, out_channels=8, kernel=(3, 3), padding=(1, 1), weight_bits=4, bits=4, shift=8),
+            Layer(name="first", op="conv", input=INPUT, out_channels=8, kernel=(3, 3), padding=(1, 1), weight_bits=4, bits=4,
+                  shift=8),
             Layer(name="logits", op="conv", input="first", out_channels=3, kernel=(8, 8), weight_bits=4, bits=32, signed=True,
                   raw=True)),
         classes=("a", "b", "c"))
