@@ -70,18 +70,24 @@ class Design:
                     layers=tuple(_layer(layer) for layer in net["layers"]),
                     classes=tuple(net["classes"]),
                 ),
-                accelerator=Accelerator(
-                    chunks=tuple(Chunk(**c) for c in acc["chunks"]),
-                    allocation=dict(acc["allocation"]),
-                    buffers=tuple(Buffer(**b) for b in acc["buffers"]),
-                    loops={layer: Loops(**loops) for layer, loops in acc["loops"].items()},
-                    stream_bits=acc["stream_bits"], loadable=acc["loadable"],
-                ),
+                accelerator=accelerator_from_json(acc),
                 target=Target(**document["target"]),
                 constraints=dict(document["constraints"]),
             )
         except SpecError as error:
             raise SpecError(f"{place}: {error}") from None
+
+
+def accelerator_from_json(document: dict[str, Any]) -> Accelerator:
+    """The accelerator of checked JSON values."""
+    return Accelerator(
+        chunks=tuple(Chunk(**chunk) for chunk in document["chunks"]),
+        allocation=dict(document["allocation"]),
+        buffers=tuple(Buffer(**buffer) for buffer in document["buffers"]),
+        loops={layer: Loops(**loops) for layer, loops in document["loops"].items()},
+        stream_bits=document["stream_bits"],
+        loadable=document["loadable"],
+    )
 
 
 def _layer(document: dict[str, Any]) -> Layer:

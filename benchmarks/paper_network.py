@@ -1,6 +1,7 @@
 """Images a second of the Auto-NBA authors' 22-block CIFAR network on hardware searched and generated here, beside their model's.
 
-    python -m benchmarks.paper_network search --output build/paper     # accelerator, bundle; minutes
+    python -m benchmarks.paper_network kept --output build/paper       # bundle of an accelerator found before, or
+    python -m benchmarks.paper_network search --output build/paper     # another one; minutes
     python -m benchmarks.paper_network simulate --output build/paper   # Verilog, Verilator; many minutes
     python -m benchmarks.paper_network report --output build/paper     # the table
 
@@ -15,7 +16,7 @@ from typing import Any
 
 import click
 
-from autonba.bundle import Bundle, read_json, write_json
+from autonba.bundle import Bundle, accelerator_from_json, read_json, write_json
 from autonba.cost.resources import estimate, requantizer_dsps
 from autonba.cost.schedule import simulate as predict
 from autonba.mapping import plan
@@ -31,6 +32,7 @@ PUBLISHED = (  # images a second of the authors' cost model on this network, and
     ("the same with two defects of the model mended", 356.4, "153 DSP, 633 block RAMs"),
     ("bound: 2 multiply-accumulates a DSP and cycle", CLOCK * 2 * LIMITS.dsp / 100_283_904, "900 DSP"),
 )
+KEPT = Path(__file__).parent / "paper_accelerator.json"
 output_option = click.option("--output", type=click.Path(path_type=Path), default=Path("build/paper"), show_default=True)
 
 
@@ -53,6 +55,16 @@ def search(output: Path, moves: int, seed: int) -> None:
         "limits": asdict(LIMITS), "moves": moves, "seed": seed})
     click.echo(f"{found.bound} cycles an image at best, {found.pace:.0f} with the buffers chosen: "
                f"{CLOCK / found.pace:.0f} images/s")
+
+
+@main.command()
+@output_option
+def kept(output: Path) -> None:
+    """Write the bundle of an accelerator that was found before, paper_accelerator.json."""
+    network, weights, golden = with_weights(paper_network(), images=4)
+    document = read_json(KEPT)
+    write_design(output, "paper", network, weights, golden, accelerator_from_json(document["accelerator"]))
+    write_json(output / "report" / "optimum.json", document["optimum"])
 
 
 @main.command()
