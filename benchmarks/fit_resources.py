@@ -50,6 +50,8 @@ REPOSITORY = Path(__file__).parent.parent
 BUILD = REPOSITORY / "build" / "resources"
 KINDS: tuple[Logic, ...] = ("lut", "ff")
 RIDGE = 0.01  # weight that keeps coefficients small which the samples say nothing of
+PRIOR: dict[Family, Family] = {"xc7": "ecp5", "xcup": "ecp5"}  # few designs are synthesized for these:
+PRIOR_RIDGE = 0.05  # weight that keeps their coefficients near those of the other family
 
 # Cells of the three families: what each counts as. Those without a source line of their own follow what they drive.
 LUTS = {
@@ -128,6 +130,8 @@ def synthesize_bundle(bundle: Bundle, family: Family) -> Part:
 def amounts(module: dict[str, Any]) -> Part:
     """Cells of a flat netlist by part."""
     cells = module["cells"]
+    instance_of = {bit: name.split(".")[0].removeprefix("u_") for name, net in module["netnames"].items()
+                   if re.match(r"u_(?!mem_|registers)\w+\.", name) for bit in net["bits"] if isinstance(bit, int)}
     readers: dict[int, list[str]] = defaultdict(list)
     for name, cell in cells.items():
         if cell["type"] in FOLLOWING or cell["type"] in LUTS | FFS | DSPS | BRAMS | dict.fromkeys(FREE, 0):
@@ -148,7 +152,7 @@ def amounts(module: dict[str, Any]) -> Part:
                 stack.pop()
                 continue
             if cell["type"] not in FOLLOWING:
-                owner[top] = part_of(top, cell)
+                owner[top] = part_of(top, cell, instance_of)
                 stack.pop()
                 continue
             driven = [reader for port, bits in cell["connections"].items() if cell["port_directions"].get(port) == "output"
@@ -175,22 +179,21 @@ def amounts(module: dict[str, Any]) -> Part:
     return {name: dict(part) for name, part in sorted(parts.items())}
 
 
-def part_of(name: str, cell: dict[str, Any]) -> str:
-    """Part of a cell that has a source line or a hierarchical name."""
+def part_of(name: str, cell: dict[str, Any], instance_of: dict[int, str]) -> str:
+    """Part of a cell that has a source line or a hierarchical name; `instance_of` knows the chunk whose nets it drives."""
     file = next((s.split(":")[0] for s in cell["attributes"].get("src", "").split("|")
                  if s and not s.startswith("/")), "")
     stem = file.removesuffix(".v")
     kind = next((k for prefix, k in PARTS.items() if stem.startswith(prefix)), "")
-    instance = re.match(r"u_(\w+?)\.", name)
     if not kind:
         kind = "memory" if name.startswith("u_mem_") else "rom" if ".u_weights" in name or ".u_parameters" in name else "array"
     if kind in ("memory", "tokens", "front"):
         return kind
-    if instance and instance.group(1) == "registers":
-        return "front"
     if kind in ("schedule", "sequence", "write", "requantize") or stem.startswith("chunk_"):
         return f"{stem.split('_', 1)[1]}/{kind}"
-    return f"{instance.group(1) if instance else '?'}/{kind}"
+    driven = [instance_of[bit] for port, bits in cell["connections"].items() if cell["port_directions"].get(port) == "output"
+              for bit in bits if bit in instance_of]
+    return f"{driven[0]}/{kind}" if driven else "front"
 
 
 def seeds_of(text: str) -> range:
@@ -234,6 +237,11 @@ def rows_file(family: Family) -> Path:
     return REPOSITORY / "benchmarks" / f"resources_{family}.json"
 
 
+def model_file(family: Family) -> Path:
+    """Coefficients of a family."""
+    return REPOSITORY / "autonba" / "cost" / f"logic_{family}.json"
+
+
 def samples(bundle: Bundle, family: Family, seed: int, counted: Part) -> dict[str, Any]:
     """A design's samples: what its parts count, and the amounts that the model knows of them."""
     mapped = plan(bundle.design.network, bundle.design.accelerator, bundle.weights)
@@ -255,8 +263,11 @@ def samples(bundle: Bundle, family: Family, seed: int, counted: Part) -> dict[st
 Coefficients = dict[str, dict[str, float]]  # by kind of part, then amount
 
 
-def fit_designs(designs: list[dict[str, Any]], kind: Logic) -> Coefficients:
-    """Non-negative coefficients that minimize the squared errors of parts, as fractions of their designs."""
+def fit_designs(designs: list[dict[str, Any]], kind: Logic, prior: Coefficients | None) -> Coefficients:
+    """Non-negative coefficients that minimize the squared errors of parts, as fractions of their designs.
+
+    Where the samples leave a choice, those of `prior` are taken, times one factor for each kind of part.
+    """
     coefficients = {}
     for part_kind in sorted({name.split("/")[-1] for design in designs for name in design["parts"]}):
         parts = [(part, design["counted"][kind]) for design in designs for name, part in design["parts"].items()
@@ -267,7 +278,12 @@ def fit_designs(designs: list[dict[str, Any]], kind: Logic) -> Coefficients:
         scale = np.maximum(np.abs(matrix).max(axis=0), 1e-9)
         weighted: npt.NDArray[Any] = 100 * matrix / scale / total[:, None]
         wanted = 100 * np.array([part[kind] for part, _ in parts]) / total
-        solution = nnls(np.vstack([weighted, RIDGE * np.eye(len(names))]), np.append(wanted, np.zeros(len(names))))[0] / scale
+        expected = np.array([0.0 if prior is None else prior[part_kind][name] for name in names])
+        known = float((matrix @ expected / total).sum())
+        if known:
+            expected *= wanted.sum() / 100 / known
+        ridge = RIDGE if prior is None else PRIOR_RIDGE
+        solution = nnls(np.vstack([weighted, ridge * np.eye(len(names))]), np.append(wanted, ridge * expected * scale))[0] / scale
         solution[scale == 1e-9] = 0.0
         coefficients[part_kind] = dict(zip(names, np.round(solution, 4).tolist(), strict=True))
     return coefficients
@@ -285,12 +301,14 @@ def fit(family: Family) -> None:
     """Fit, print the error table, write the coefficients."""
     document = read_json(rows_file(family))
     designs = document["designs"]
+    other = PRIOR.get(family)
+    prior: dict[Logic, Coefficients] = {} if other is None else read_json(model_file(other))["coefficients"]
     model: dict[str, Any] = {"coefficients": {}, "error": {}, "designs": len(designs)}
     for kind in KINDS:
         for i, design in enumerate(designs):
-            design["predicted"][kind] = round(predict(design, fit_designs(designs[:i] + designs[i + 1 :], kind)))
+            design["predicted"][kind] = round(predict(design, fit_designs(designs[:i] + designs[i + 1 :], kind, prior.get(kind))))
         errors = [design["predicted"][kind] / design["counted"][kind] - 1 for design in designs]
-        model["coefficients"][kind] = fit_designs(designs, kind)
+        model["coefficients"][kind] = fit_designs(designs, kind, prior.get(kind))
         model["error"][kind] = round(float(np.mean(np.abs(errors))), 4)
     click.echo("seed multipliers chunks layers |" + "".join(f" {kind:>6} left out  error |" for kind in KINDS) + " dsp | bram")
     for design in designs:
@@ -301,7 +319,7 @@ def fit(family: Family) -> None:
         click.echo(f"{design['seed']:4} {design['multipliers']:11} {design['chunks']:6} {design['layers']:6} |{logic}{blocks}")
     click.echo(f"{family}: {len(designs)} designs, mean absolute error {model['error']}")
     write_json(rows_file(family), document)
-    write_json(REPOSITORY / "autonba" / "cost" / f"logic_{family}.json", model)
+    write_json(model_file(family), model)
 
 
 if __name__ == "__main__":

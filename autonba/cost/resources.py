@@ -1,9 +1,10 @@
 """Resources of an accelerator: DSP and block RAM as synthesis counts them, LUT and FF fitted to synthesis runs.
 
 DSP and block RAM follow Yosys' `synth_ecp5` exactly when the weights are known, since it removes ROM columns that never
-change; without them every column counts. For AMD families, DSP and block RAM follow the data sheets
-(DSP48E1 multiplies 25x18 bits, DSP48E2 27x18; blocks of 18 Kbit) and have not been compared with Vivado.
-LUT and FF are those of `autonba.cost.logic`; `benchmarks/resources_<family>.json` says how far off they are.
+change; without them every column counts. For AMD families they follow the data sheets (DSP48E1 multiplies 25x18 bits,
+DSP48E2 27x18; blocks of 18 Kbit). They agree with Yosys' `synth_xilinx` on the designs of `benchmarks/resources_xc7.json` and
+`resources_xcup.json`, which are small; nothing has been compared with Vivado.
+LUT and FF are those of `autonba.cost.logic`. `python -m benchmarks.fit_resources fit` prints how far off they are.
 """
 
 from __future__ import annotations

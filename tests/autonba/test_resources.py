@@ -47,12 +47,13 @@ def rows(family: Family) -> list[dict[str, Any]]:
     return designs
 
 
-def test_error_table_of_at_least_20_designs_left_out() -> None:
-    designs = rows("ecp5")
-    assert len(designs) >= 20
+@pytest.mark.parametrize(("family", "count"), [("ecp5", 20), ("xc7", 8), ("xcup", 8)])
+def test_error_table_of_designs_left_out(family: Family, count: int) -> None:
+    designs = rows(family)
+    assert len(designs) >= count
     for design in designs:
         assert all(design["predicted"][kind] == design["counted"][kind] for kind in ("dsp", "bram")), design["seed"]
-    error = logic_model_error("ecp5")
+    error = logic_model_error(family)
     for kind in ("lut", "ff"):
         errors = [abs(design["predicted"][kind] / design["counted"][kind] - 1) for design in designs]
         assert error[kind] == pytest.approx(np.mean(errors), abs=1e-4)
