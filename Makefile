@@ -1,4 +1,4 @@
-# make demo | test | sim | fuzz | formal | flow | test-all | lint        (README.md says what each does)
+# make demo | test | sim | fuzz | mutations | formal | flow | test-all | lint        (README.md says what each does)
 
 PYTHON   ?= python3
 VENV     ?= .venv
@@ -10,6 +10,7 @@ IMAGES   ?= 100
 TARGET   ?= ecp5
 EFFORT   ?= full
 N        ?= 30
+MINUTES  ?=
 SEED     ?= 1
 WORKERS  ?= 2
 
@@ -18,13 +19,14 @@ STAMP   := $(VENV)/.stamp
 AUTONBA := $(BIN)/autonba
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo sim fuzz formal flow netlist test test-all lint clean
+.PHONY: help venv demo sim fuzz mutations formal flow netlist test test-all lint clean
 
 help:
 	@echo 'make demo       search, generate, simulate and report on built-in images, into $(BUNDLE)/'
 	@echo 'make test       tests of every part (a few minutes)'
 	@echo 'make sim        cocotb regression of a bundle            BUNDLE=build SIM=verilator|icarus'
-	@echo 'make fuzz       random accelerators on other networks    N=30 SEED=1'
+	@echo 'make fuzz       random accelerators on random networks   N=30 or MINUTES=10, SEED=1'
+	@echo 'make mutations  faults planted in the Verilog: each is found'
 	@echo 'make formal     proofs about row tokens, buffers, schedulers and AXI fronts of a small random design (minutes)'
 	@echo 'make flow       synthesis, place and route, bitstream    BUNDLE=build TARGET=ecp5|vivado'
 	@echo 'make netlist    network bench on what make flow synthesized (minutes)'
@@ -60,7 +62,10 @@ sim: $(STAMP)
 	$(AUTONBA) sim $(BUNDLE) --simulator $(SIM) --images $(IMAGES) --regression
 
 fuzz: $(STAMP)
-	$(AUTONBA) fuzz --count $(N) --seed $(SEED)
+	$(AUTONBA) fuzz $(if $(MINUTES),--minutes $(MINUTES),--count $(N)) --seed $(SEED) --cases tests/sim/cases
+
+mutations: $(STAMP)
+	$(BIN)/python -m autonba.sim.mutations
 
 formal: $(STAMP)
 	$(BIN)/python -m autonba.sim.formal

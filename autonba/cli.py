@@ -151,14 +151,17 @@ def sim(bundle: Path, simulator: str, images: int, stalls: bool, seed: int, regr
     _say(f"results in {bundle / 'report' / 'simulation.json'}")
 
 
-@cli.command(epilog="\b\nExample:\n  autonba fuzz --count 30 --seed 1")
-@click.option("--count", type=click.IntRange(min=1), default=30, show_default=True, help="How many accelerators.")
+@cli.command(epilog="\b\nExample:\n  autonba fuzz --count 30 --seed 1\n  autonba fuzz --minutes 10")
+@click.option("--count", type=click.IntRange(min=1), help="How many accelerators.  [default: 30, or what --minutes has room for]")
+@click.option("--minutes", type=click.FloatRange(min=0.0, min_open=True), help="Start none after so many minutes.")
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True)
-def fuzz(count: int, seed: int) -> None:
+@click.option("--workers", type=click.IntRange(min=1), help="How many at once.  [default: one a processor]")
+@click.option("--cases", type=click.Path(path_type=Path), help="Folder in which failing designs are saved, made small.")
+def fuzz(count: int | None, minutes: float | None, seed: int, workers: int | None, cases: Path | None) -> None:
     """Draw random accelerators over the whole design space, generate, simulate, and compare bits and cycles."""
-    from autonba.sim import run
+    from autonba.sim.fuzz import fuzz as run_fuzz
 
-    if not run.fuzz(count, seed):
+    if not run_fuzz(count or (None if minutes else 30), seed, minutes=minutes, workers=workers, cases=cases):
         raise _Failure("a random accelerator failed; the lines above name its seed")
 
 

@@ -112,6 +112,22 @@ def finish_cycles(folder: Path, run: int) -> tuple[int, ...]:
     return tuple(int(cycle - inputs.cycles[0] + 1) for cycle in outputs.cycles[last])
 
 
+def compare_results(found: Comparison, folder: Path, run: int, wanted: IntArray) -> None:
+    """Compare the words that left in a logged run with the results (N, C, H, W) of its images."""
+    lines = read_trace(folder / "output.trace", 4).of_run(run)
+    words = [int(word) & 0xFFFFFFFF for word in wanted.transpose(0, 2, 3, 1).ravel()]
+    got = lines.numbers(3).tolist()
+    if len(got) != len(words):
+        found.note(f"run {run}: {len(words)} result words must leave, not {len(got)}")
+    differ = [place for place, (w, g) in enumerate(zip(words, got, strict=False)) if w != g]
+    if differ:
+        found.note(f"run {run}: result word {differ[0]} must be {words[differ[0]]:#x}, not {got[differ[0]]:#x}", len(differ))
+    each = wanted[0].size
+    ends = (np.flatnonzero(lines.numbers(2) == 1) + 1).tolist()
+    if ends != list(range(each, len(got) + 1, each)):
+        found.note(f"run {run}: TLAST must come with each {each}th word, not with words {ends[:SHOWN]}")
+
+
 def compare_cycles(found: Comparison, run: int, predicted: Sequence[int], simulated: Sequence[int]) -> None:
     """Note each image that does not end in the very cycle that the schedule predicts."""
     if len(predicted) != len(simulated):

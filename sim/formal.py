@@ -7,7 +7,7 @@ neighbour is a module named here; the rest (a chunk commits and gives back what 
 
     python -m autonba.sim.formal [BUNDLE]
 
-Without a bundle, a small random design is drawn.
+Without a bundle, a small example is proved.
 """
 
 from __future__ import annotations
@@ -37,11 +37,10 @@ from autonba.errors import AutonbaError, BundleError, ToolError
 from autonba.mapping import ChunkPlan, Edge, LayerPlan, Plan, plan
 from autonba.network import INPUT
 from autonba.registers import ADDRESS_BITS, Register
+from autonba.sim.example_designs import chip_design
 from autonba.sim.fuzz import generate_rtl
-from autonba.sim.random_designs import random_bundle
 
 ENGINE = "k-induction, z3"
-EXAMPLE_SEED = 39  # four chunks, residuals, a pool
 LIMIT_SECONDS = 600
 
 _LABEL = re.compile(r"(\w+): assert ")
@@ -282,7 +281,7 @@ def main() -> int:
     try:
         tools()
         with tempfile.TemporaryDirectory(prefix="autonba-formal-") as folder:
-            bundle = Bundle(arguments.bundle) if arguments.bundle else random_bundle(Path(folder) / "bundle", EXAMPLE_SEED, 1)
+            bundle = Bundle(arguments.bundle) if arguments.bundle else chip_design().write(Path(folder) / "bundle", 1)
             if not arguments.bundle:
                 generate_rtl(bundle.path)
             verdicts = [prove(bundle, proof) for proof in proofs(bundle)]

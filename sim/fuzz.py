@@ -4,26 +4,27 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import time
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
+from collections import Counter
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from dataclasses import dataclass, field
+from itertools import count as count_from
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from autonba.bundle import Bundle
-from autonba.cost.schedule import simulate
 from autonba.errors import AutonbaError, ToolError
-from autonba.mapping import plan
-from autonba.sim.random_designs import random_bundle
+from autonba.sim.random_designs import features, random_bundle
+from autonba.sim.shrink import Subject, save, shrink
 
-IMAGES = 4
-WORKERS = 2
-ICARUS_CYCLES = 60_000  # up to here, Icarus is done before Verilator has compiled
+IMAGES = 3
+SHRINK_SECONDS = 240.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +35,8 @@ class Case:
     summary: str
     failure: str
     seconds: float
+    features: frozenset[str] = field(default_factory=frozenset)
+    saved: str = ""  # file of the smallest design that fails like this one
 
 
 def generate_rtl(bundle: Path) -> None:
@@ -47,69 +50,129 @@ def generate_rtl(bundle: Path) -> None:
         raise ToolError(f"the generator failed on {bundle}: {lines[-1]}; the whole output is in {log}")
 
 
-def run_case(seed: int, folder: Path, simulator: str | None = None) -> Case:
-    """Draw, generate, simulate and compare one design; without `simulator`, the one that is done sooner."""
-    from autonba.sim.run import prepare, simulate_network
-
-    started = time.monotonic()
-    summary = "not drawn"
+def check_bundle(bundle: Bundle, seed: int) -> str:
+    """Generate, simulate and compare; returns what is wrong, or an empty text. Icarus where it is installed."""
     try:
-        bundle = random_bundle(folder, seed, IMAGES)
-        summary = describe(bundle)
-        generate_rtl(folder)
-        prepared = prepare(bundle, simulator or quicker(bundle))
-        outcome = simulate_network(prepared, images=IMAGES, stalls=True, seed=seed, short=(1,))
-        failure = "; ".join(outcome.failures)
-        if outcome.found.mismatches and not failure:
-            failure = f"{outcome.found.mismatches} mismatches"
+        generate_rtl(bundle.path)
+        if shutil.which("iverilog"):
+            from autonba.sim import quick_bench
+
+            return "; ".join(quick_bench.simulate(bundle, seed).notes)
+        from autonba.sim.run import prepare, simulate_network
+
+        prepared = prepare(bundle, "verilator")
+        return "; ".join(simulate_network(prepared, images=IMAGES, stalls=True, seed=seed, short=(1,)).failures)
     except AutonbaError as error:
-        failure = str(error)
+        return str(error)
     except Exception as error:  # a crash of ours is a failed case, and the next seed goes on
-        failure = f"{type(error).__name__}: {error}"
-    return Case(seed=seed, summary=summary, failure=failure, seconds=time.monotonic() - started)
+        return f"{type(error).__name__}: {error}"
 
 
-def quicker(bundle: Bundle) -> str:
-    """The simulator for a design."""
-    if shutil.which("iverilog") is None:
-        return "verilator"
+def kind(failure: str) -> str:
+    """Which sort of failure a text tells of."""
+    for sign, name in (("must come within", "halt"), ("expected", "bits"), ("words must be written", "bits"),
+                       ("result word", "bits"), ("last word must leave", "cycles")):
+        if sign in failure:
+            return name
+    return "crash" if failure else ""
+
+
+def run_case(seed: int, folder: Path, cases: Path | None = None) -> Case:
+    """Check one design; where it fails and `cases` is a folder, a smaller one that fails in the same way is saved there."""
+    started = time.monotonic()
+    bundle = random_bundle(folder, seed, IMAGES)
+    failure = check_bundle(bundle, seed)
+    saved = ""
     design = bundle.design
-    cycles = simulate(plan(design.network, design.accelerator, bundle.weights), 3 * IMAGES).finish[-1]
-    return "icarus" if cycles <= ICARUS_CYCLES else "verilator"
+    if failure and cases is not None:
+        subject = Subject(network=design.network, accelerator=design.accelerator, target=design.target, seed=seed)
+        small = smallest(subject, kind(failure), folder / "shrink")
+        cases.mkdir(parents=True, exist_ok=True)
+        path = cases / f"seed{seed}.json"
+        save(path, small, failure)
+        saved = str(path)
+    return Case(seed=seed, summary=describe(bundle), failure=failure, seconds=time.monotonic() - started, saved=saved,
+                features=frozenset(features(design.network, design.accelerator, design.target.board)))
+
+
+def smallest(subject: Subject, wanted: str, folder: Path, seconds: float = SHRINK_SECONDS) -> Subject:
+    """A small design with that kind of failure."""
+
+    def fails(candidate: Subject) -> bool:
+        shutil.rmtree(folder, ignore_errors=True)
+        return kind(check_bundle(candidate.write(folder, IMAGES), candidate.seed)) == wanted
+
+    return shrink(subject, fails, seconds)
 
 
 def describe(bundle: Bundle) -> str:
     """The design in a few words."""
     design = bundle.design
-    chunks = " ".join(f"{'dw' if c.kind == 'depthwise' else 'conv'}{c.out_lanes}x{c.in_lanes}/{c.drain_lanes}{c.multiplier[0]}"
+    kinds = {"conv": "conv", "depthwise": "dw"}
+    chunks = " ".join(f"{kinds[c.kind]}{c.out_lanes}x{c.in_lanes}x{c.taps}x{c.columns}/{c.drain_lanes}{c.multiplier[0]}"
                       for c in design.accelerator.chunks)
     return f"{len(design.network.layers)} layers on {len(design.accelerator.chunks)} chunks: {chunks}"
 
 
-def fuzz(count: int, seed: int) -> bool:
-    """Run seeds `seed` ... `seed + count - 1`; prints each, and last how many passed."""
+def fuzz(count: int | None, seed: int, *, minutes: float | None = None, workers: int | None = None,
+         cases: Path | None = None) -> bool:
+    """Run seeds from `seed` on, `count` of them or as many as begin within `minutes`; prints each, coverage and a last line.
+
+    A failing design is made small and saved in `cases`.
+    """
     console = Console()
     root = Path(tempfile.mkdtemp(prefix="autonba-fuzz-"))
-    passed = 0
+    end = time.monotonic() + 60 * minutes if minutes else float("inf")
+    found: list[Case] = []
     columns = (TextColumn("fuzz"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console) as progress, \
-            ProcessPoolExecutor(max_workers=min(WORKERS, os.cpu_count() or 1)) as pool:
-        task = progress.add_task("fuzz", total=count)
-        running = [pool.submit(run_case, number, root / f"seed{number}") for number in range(seed, seed + count)]
-        for future in as_completed(running):
-            case = future.result()
-            folder = root / f"seed{case.seed}"
-            verdict = "passed" if not case.failure else "[red]FAILED[/red]"
-            progress.console.print(f"seed {case.seed}: {verdict} in {case.seconds:.0f} s: {case.summary}", highlight=False,
-                                   soft_wrap=True)
-            if case.failure:
-                progress.console.print(f"  {case.failure}\n  kept in {folder}; again with: autonba fuzz --count 1 --seed "
-                                       f"{case.seed}", highlight=False, markup=False, soft_wrap=True)
-            else:
-                passed += 1
-                shutil.rmtree(folder, ignore_errors=True)
-            progress.advance(task)
-    if passed == count:
+    workers = workers or os.cpu_count() or 1
+    pool = ProcessPoolExecutor(max_workers=workers, initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN))
+    running: set[Future[Case]] = set()
+    try:
+        with Progress(*columns, console=console) as progress:
+            task = progress.add_task("fuzz", total=count)
+            for number in count_from(seed):
+                last = (count is not None and number >= seed + count) or time.monotonic() > end
+                if not last:
+                    running.add(pool.submit(run_case, number, root / f"seed{number}", cases))
+                while running and (last or len(running) > workers):
+                    done, running = wait(running, return_when=FIRST_COMPLETED)
+                    for future in done:
+                        found.append(future.result())
+                        _print(progress.console, found[-1], root)
+                        progress.advance(task)
+                if last:
+                    break
+    finally:  # also after Ctrl-C, when what is running ends by itself
+        pool.shutdown(wait=True, cancel_futures=True)
+        _summarize(console, found)
+    passed = sum(not case.failure for case in found)
+    if passed == len(found):
         shutil.rmtree(root, ignore_errors=True)
-    console.print(f"fuzz: {passed} of {count} passed", highlight=False)
-    return passed == count
+    return passed == len(found)
+
+
+def _print(console: Console, case: Case, root: Path) -> None:
+    verdict = "passed" if not case.failure else "[red]FAILED[/red]"
+    console.print(f"seed {case.seed}: {verdict} in {case.seconds:.0f} s: {case.summary}", highlight=False, soft_wrap=True)
+    folder = root / f"seed{case.seed}"
+    if not case.failure:
+        shutil.rmtree(folder, ignore_errors=True)
+        return
+    lines = [case.failure, f"kept in {folder}; again with: autonba fuzz --count 1 --seed {case.seed}"]
+    if case.saved:
+        lines.append(f"made small in {case.saved}")
+    for line in lines:
+        console.print(f"  {line}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _summarize(console: Console, found: list[Case]) -> None:
+    """How many designs had each feature, and how many passed."""
+    counts = Counter(feature for case in found for feature in case.features)
+    if counts:
+        console.print("designs with", highlight=False)
+    for feature, number in sorted(counts.items()):
+        console.print(f"  {number:5} {feature}", highlight=False, markup=False)
+    seconds = sum(case.seconds for case in found)
+    passed = sum(not case.failure for case in found)
+    console.print(f"fuzz: {passed} of {len(found)} passed, {seconds / max(len(found), 1):.1f} s a design", highlight=False)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from dataclasses import replace
+from math import gcd
 from pathlib import Path
 
 import numpy as np
 
-from autonba.accelerator import Accelerator, Buffer, Chunk, Kind
+from autonba.accelerator import MAX_COLUMNS, MAX_TAPS, STREAM_BITS, Accelerator, Buffer, Chunk, Kind, Loops, Multiplier
 from autonba.arithmetic import (
     LOGIT_BITS,
     MAX_SHIFT,
@@ -18,90 +20,98 @@ from autonba.arithmetic import (
     Requantization,
     value_range,
 )
+from autonba.boards import BOARDS
 from autonba.bundle import Bundle, Design, Target, write_bundle
 from autonba.cost.schedule import simulate, size_buffers
 from autonba.errors import DeadlockError, SpecError
 from autonba.golden import LayerWeights, Weights, accumulate, check_weights, evaluate
 from autonba.mapping import plan, required_buffers
-from autonba.network import INPUT, Layer, Network, Tensor, shuffle_order
+from autonba.network import INPUT, POOLS, Layer, Network, Op, Tensor, effective_groups, shuffle_order, sources
 
-BOARD, CLOCK_MHZ = "ulx3s-85f", 50.0
 PROBED_IMAGES = 6  # images that an accelerator's buffers must carry without a halt
+MAX_MULTIPLIERS = 192
+MAX_WORK = 250_000  # microseconds of Icarus for the cycles of the first image, with
+IDLE_WORK, LUT_WORK, DSP_WORK = 150, 7, 1.5  # for each cycle, for each multiplier of LUTs in it, and for each in a DSP block
+ATTEMPTS = 60  # accelerators drawn for a network before it is given up
+_KERNELS = (1, 1, 1, 2, 3, 3, 3, 3, 4, 5, 7)
+_MULTIPLIERS: tuple[Multiplier, ...] = ("lut", "dsp", "packed")
+_STRIDES = (1, 1, 1, 2, 2, 3)
 
 
-class _Layers:
-    """Layers of a network in the making, with random number formats."""
+def random_network(rng: random.Random) -> Network:
+    """Three to eight layers of every kind, with branches; raises SpecError where the draw is illegal."""
+    image = Tensor(name=INPUT, channels=rng.choice((1, 2, 3, 3, 4)), height=rng.randint(3, 10), width=rng.randint(3, 10),
+                   bits=rng.choice((1, 2, 4, 7, 8, 8)), signed=rng.random() < 0.2)
+    layers: list[Layer] = []
+    tensors = {INPUT: image}
 
-    def __init__(self, rng: random.Random) -> None:
-        self.rng = rng
-        self.layers: list[Layer] = []
+    def add(layer: Layer) -> None:
+        layers.append(layer)
+        if layer.op == "shuffle":  # no network ends with one
+            tensors[layer.name] = replace(tensors[layer.input], name=layer.name)
+        else:
+            tensors.update(_network(image, layers, layer.out_channels).tensors)
 
-    def conv(self, source: str, channels: int, kernel: tuple[int, int] = (1, 1), *, stride: tuple[int, int] = (1, 1),
-             padding: tuple[int, int] | None = None, groups: int = 1, signed: bool = False,
-             residual: str | None = None) -> str:
-        return self._add(Layer(
-            name=f"conv{len(self.layers)}", op="conv", input=source, residual=residual, out_channels=channels,
-            kernel=kernel, stride=stride, padding=padding or (kernel[0] // 2, kernel[1] // 2), groups=groups,
-            weight_bits=self.rng.randint(2, 8), bits=self.rng.randint(2, 8), signed=signed))
-
-    def depthwise(self, source: str, channels: int, kernel: int, stride: int = 1) -> str:
-        return self.conv(source, channels, (kernel, kernel), stride=(stride, stride), groups=channels)
-
-    def shuffle(self, source: str, channels: int, groups: int) -> str:
-        return self._add(Layer(name=f"shuffle{len(self.layers)}", op="shuffle", input=source, out_channels=channels,
-                               groups=groups))
-
-    def pool(self, source: str, channels: int) -> str:
-        return self._add(Layer(name="pool", op="global_pool", input=source, out_channels=channels,
-                               bits=self.rng.randint(4, 8)))
-
-    def logits(self, source: str, classes: int, kernel: tuple[int, int] = (1, 1)) -> str:
-        return self._add(Layer(name="logits", op="conv", input=source, out_channels=classes, kernel=kernel, raw=True,
-                               bits=LOGIT_BITS, signed=True, weight_bits=self.rng.randint(2, 8)))
-
-    def _add(self, layer: Layer) -> str:
-        self.layers.append(layer)
-        return layer.name
+    for number in range(rng.randint(3, 7)):
+        # Mostly the newest tensor; else an older one, which then has two readers.
+        name = rng.choice(list(tensors)) if rng.random() < 0.2 else list(tensors)[-1]
+        add(_random_layer(rng, number, tensors[name], tensors))
+    last = list(tensors.values())[-1]
+    if rng.random() < 0.8:
+        whole = rng.random() < 0.5 and last.height * last.width <= 12
+        add(Layer(name="logits", op="conv", input=last.name, out_channels=rng.randint(1, 10), raw=True, bits=LOGIT_BITS,
+                  signed=True, weight_bits=rng.randint(2, 8), kernel=(last.height, last.width) if whole else (1, 1)))
+    elif layers[-1].op == "shuffle":
+        raise SpecError("the last layer must not be a shuffle")
+    return _network(image, layers, layers[-1].out_channels)
 
 
-def mobile_network(rng: random.Random) -> Network:
-    """Inverted bottlenecks: k3 and k5, stride 2, residuals, groups with shuffle, signed bottlenecks, colour, not square."""
-    image = Tensor(name=INPUT, channels=3, height=rng.randint(6, 10), width=rng.randint(5, 9), bits=8, signed=False)
-    net = _Layers(rng)
-    stem = net.conv(INPUT, rng.randint(4, 10), (3, 3), stride=(1, rng.randint(1, 2)))
-    width, narrow, classes = 2 * rng.randint(3, 9), 2 * rng.randint(2, 6), rng.randint(2, 11)
-    wide = net.depthwise(net.conv(stem, width), width, 5, 2)
-    first = net.conv(wide, narrow, signed=True)
-    width = 2 * rng.randint(4, 10)
-    wide = net.depthwise(net.conv(first, width), width, 3)
-    second = net.conv(wide, narrow, signed=True, residual=first)
-    width = 4 * rng.randint(2, 5)
-    groups = 2 if rng.random() < 0.6 else 4
-    grouped = net.conv(second, width, groups=2)
-    wide = net.depthwise(net.shuffle(grouped, width, groups), width, rng.choice((3, 5)))
-    third = net.conv(wide, narrow, groups=2, signed=True, residual=second)
-    head = net.conv(third, width := rng.randint(6, 20))
-    net.logits(net.pool(head, width), classes)
-    return Network(input=image, layers=tuple(net.layers), classes=tuple(f"c{i}" for i in range(classes)))
+def _network(image: Tensor, layers: list[Layer], classes: int) -> Network:
+    """A network of those layers that the last one needs."""
+    wanted = {layers[-1].name}
+    for layer in reversed(layers):
+        if layer.name in wanted:
+            wanted.update(sources(layer))
+    return Network(input=image, layers=tuple(layer for layer in layers if layer.name in wanted),
+                   classes=tuple(f"c{i}" for i in range(classes)))
 
 
-def residual_network(rng: random.Random) -> Network:
-    """Residual blocks: odd channel counts, 5x3 and even kernels, 4 groups, two readers of one tensor, a result of a map."""
-    image = Tensor(name=INPUT, channels=rng.choice((1, 1, 2)), height=rng.randint(7, 11), width=rng.randint(6, 9),
-                   bits=rng.choice((4, 8)), signed=False)
-    net = _Layers(rng)
-    odd = 2 * rng.randint(2, 5) + 1
-    first = net.conv(INPUT, rng.choice((5, 7)), (5, 3))
-    down = net.conv(first, odd, (3, 3), stride=(2, 2))
-    skip = net.conv(first, odd, stride=(2, 2), signed=True)
-    second = net.conv(down, odd, (3, 3), residual=skip)
-    grouped = net.conv(second, 4 * rng.randint(1, 4), (3, 1))
-    channels = net.layers[-1].out_channels
-    grouped = net.conv(grouped, 4 * rng.randint(1, 3), (3, 3), groups=4, signed=rng.random() < 0.5)
-    third = net.conv(grouped, odd, (1, 3), residual=second)
-    again = net.conv(third, channels, (2, 2), stride=(2, 1), padding=(0, 1))
-    net.logits(again, classes := rng.randint(2, 5), (1, 2))
-    return Network(input=image, layers=tuple(net.layers), classes=tuple(f"c{i}" for i in range(classes)))
+def _random_layer(rng: random.Random, number: int, source: Tensor, tensors: dict[str, Tensor]) -> Layer:
+    """A layer that reads `source`."""
+    kind = rng.choices(("conv", "depthwise", *POOLS, "shuffle"), (6, 3, 0.4, 1, 1.5, 1))[0]
+    op: Op = "conv" if kind == "depthwise" else kind  # type: ignore[assignment]
+    channels = source.channels
+    kernel, stride, padding, groups, out, residual = (1, 1), (1, 1), (0, 0), 1, channels, None
+    if op == "shuffle":
+        groups = rng.choice([g for g in range(1, channels + 1) if channels % g == 0])
+    elif op != "global_pool":
+        kernel = rng.choice(_KERNELS), rng.choice(_KERNELS)
+        if rng.random() < 0.5:
+            kernel = kernel[0], kernel[0]
+        if rng.random() < 0.5:  # the map keeps its size, so that a residual finds others of its shape
+            kernel = kernel[0] | 1, kernel[1] | 1
+            padding = kernel[0] // 2, kernel[1] // 2
+        else:
+            stride = rng.choice(_STRIDES), rng.choice(_STRIDES)
+            padding = rng.randrange(kernel[0]), rng.randrange(kernel[1])
+    if op == "conv":
+        out = rng.randint(1, 12)
+        if kind == "depthwise":
+            groups, out = channels, channels * rng.choice((1, 1, 1, 2, 3))
+        else:
+            shape = tuple((size + 2 * pad - k) // step + 1 for size, pad, k, step in zip(
+                (source.height, source.width), padding, kernel, stride, strict=True))
+            like = [t for t in tensors.values() if (t.height, t.width) == shape and (t is not source or rng.random() < 0.2)]
+            if like and rng.random() < 0.7:
+                other = rng.choice(like)
+                residual, out = other.name, other.channels
+            if rng.random() < 0.4:
+                out += out % 2 if residual is None else 0
+                common = gcd(channels, out)
+                groups = rng.choice([g for g in range(1, common + 1) if common % g == 0])
+    return Layer(name=f"{kind}{number}", op=op, input=source.name, residual=residual, out_channels=out, kernel=kernel,
+                 stride=stride, padding=padding, groups=groups, weight_bits=rng.randint(2, 8), bits=rng.randint(2, 8),
+                 signed=rng.random() < 0.4)
 
 
 def random_weights(network: Network, rng: np.random.Generator, images: IntArray) -> tuple[Network, Weights]:
@@ -146,47 +156,65 @@ def random_weights(network: Network, rng: np.random.Generator, images: IntArray)
     return network, weights
 
 
-def random_accelerator(rng: random.Random, network: Network) -> Accelerator:
-    """Any legal accelerator: from one chunk to one a layer, every kind and lane count up to 16, small or ample buffers."""
+def random_accelerator(rng: random.Random, network: Network, count: int) -> Accelerator:
+    """Any accelerator of up to `count` chunks, with any array and loops; raises SpecError where the draw is illegal."""
     layers = [layer for layer in network.layers if layer.op != "shuffle"]
-    count = rng.choice((1, 2, 3, 4, 5, len(layers))) if rng.random() < 0.8 else rng.randint(1, len(layers))
-    while True:
-        chunks = [_random_chunk(rng, f"{rng.choice('abcdefgh')}{i}", "conv" if i == 0 or rng.random() < 0.6 else "depthwise")
-                  for i in range(count)]
-        free = chunks.copy()  # with one chunk a layer, none is taken twice
-        chosen: dict[str, Chunk] = {}
-        for layer in rng.sample(layers, len(layers)):
-            able = [chunk for chunk in free if layer.is_depthwise or chunk.kind == "conv"]
-            if not able:
-                break
-            # A depthwise layer lies on a depthwise chunk more often than not, and at times on a conv chunk.
-            fitting = [chunk for chunk in able if layer.is_depthwise == (chunk.kind == "depthwise")]
-            chosen[layer.name] = rng.choice(fitting if fitting and rng.random() < 0.7 else able)
-            if count == len(layers):
-                free.remove(chosen[layer.name])
-        if len(chosen) < len(layers):
-            continue
-        allocation = {layer.name: chosen[layer.name].name for layer in layers}
-        used = tuple(chunk for chunk in chunks if chunk.name in allocation.values())
-        bare = Accelerator(chunks=used, allocation=allocation)
-        try:
-            return _random_buffers(rng, network, bare)
-        except SpecError:  # some layer cannot run where it was put
-            continue
+    tensors = network.tensors
+    chunks = [_random_chunk(rng, f"{rng.choice('abcdefgh')}{i}", "conv" if rng.random() < 0.6 else "depthwise")
+              for i in range(count)]
+    streams = rng.random() < 0.3
+    free = chunks.copy()  # with one chunk a layer, none is taken twice
+    allocation: dict[str, str] = {}
+    for layer in rng.sample(layers, len(layers)):
+        depthwise = layer.is_pool or effective_groups(layer, tensors[layer.input]) == tensors[layer.input].channels > 1
+        kinds = {"depthwise"} if layer.op == "max_pool" else {"conv", "depthwise"} if depthwise else {"conv"}
+        able = [chunk for chunk in free if chunk.kind in kinds]
+        # A depthwise layer lies on a depthwise chunk more often than not, and at times on a conv chunk.
+        fitting = [chunk for chunk in able if depthwise == (chunk.kind == "depthwise")]
+        if not able:
+            raise SpecError(f"layer {layer.name!r} finds no chunk")
+        chosen = rng.choice(fitting if fitting and rng.random() < 0.7 else able)
+        allocation[layer.name] = chosen.name
+        if count == len(layers):
+            free.remove(chosen)
+    bare = Accelerator(
+        chunks=tuple(chunk for chunk in chunks if chunk.name in allocation.values()),
+        allocation={layer.name: allocation[layer.name] for layer in layers},
+        loops={layer.name: _random_loops(rng, tensors[layer.name].height, streams) for layer in layers if rng.random() < 0.5},
+        stream_bits=rng.choice(STREAM_BITS))
+    if bare.multipliers > MAX_MULTIPLIERS:
+        raise SpecError(f"accelerator: multipliers must be at most {MAX_MULTIPLIERS}, not {bare.multipliers}")
+    return _random_buffers(rng, network, bare)
 
 
 def _random_chunk(rng: random.Random, name: str, kind: Kind) -> Chunk:
-    out_lanes = 1 << rng.randint(0, 4)
-    return Chunk(
-        name=name, kind=kind, out_lanes=out_lanes, in_lanes=1 << rng.randint(0, 4) if kind == "conv" else out_lanes,
-        drain_lanes=1 << rng.randint(0, out_lanes.bit_length() - 1),
-        multiplier="lut" if rng.random() < 0.5 else "dsp")
+    drain_lanes = 1 << rng.choice((0, 0, 1, 1, 2, 3))
+    if kind == "depthwise":
+        out_lanes = in_lanes = drain_lanes << rng.choice((0, 1, 1, 2))
+    else:
+        out_lanes, in_lanes = drain_lanes * rng.choice((1, 2, 3, 4, 5, 7)), 1 << rng.choice((0, 1, 1, 2, 2, 3, 4))
+    multiplier: Multiplier = rng.choice(_MULTIPLIERS)
+    taps, columns = (rng.choice((1, 1, 2, 3, rng.randint(1, most))) for most in (MAX_TAPS, MAX_COLUMNS))
+    if kind == "depthwise" and multiplier == "packed":
+        columns = max(columns, 2)
+    return Chunk(name=name, kind=kind, out_lanes=out_lanes, in_lanes=in_lanes, taps=taps, columns=columns,
+                 drain_lanes=drain_lanes, multiplier=multiplier)
+
+
+def _random_loops(rng: random.Random, height: int, streams: bool) -> Loops:
+    rows = rng.choice([n for n in range(1, height + 1) if height % n == 0])
+    if streams and rng.random() < 0.6:
+        return Loops(order="block_outer", rows=rows, weights="stream")
+    return Loops(order=rng.choice(("pixel_outer", "block_outer")), rows=rows)
 
 
 def _random_buffers(rng: random.Random, network: Network, bare: Accelerator) -> Accelerator:
     """Buffers from the fewest rows that work, or the sized ones, or ample ones."""
     least = required_buffers(network, bare)
-    style = rng.choice(("least", "sized", "ample"))
+    smallest = replace(bare, buffers=tuple(Buffer(tensor=t, reader=r, port=p, rows=rows) for (t, r, p), rows in least.items()))
+    if plan(network, smallest).bottleneck * _work(bare) > MAX_WORK:
+        raise SpecError("accelerator: it takes too long to simulate")
+    style = rng.choice(("least", "least", "sized", "ample"))
     if style == "sized":
         return size_buffers(network, bare)
     rows = {key: count + (rng.randint(0, 4) if style == "ample" else 0) for key, count in least.items()}
@@ -209,15 +237,88 @@ def random_images(network: Network, rng: np.random.Generator, count: int) -> Int
     return images
 
 
+def random_design(seed: int) -> tuple[Network, Accelerator, str]:
+    """Network, accelerator and board that `seed` stands for; draws until they are legal and small enough to simulate."""
+    rng = random.Random(seed)
+    while True:
+        try:
+            network = random_network(rng)
+            mapped = sum(layer.op != "shuffle" for layer in network.layers)
+            count = rng.choice((1, 2, 3, 4, mapped, rng.randint(1, mapped)))
+            for _ in range(ATTEMPTS):
+                try:
+                    accelerator = random_accelerator(rng, network, min(count, mapped))
+                except SpecError:
+                    continue
+                if simulate(plan(network, accelerator), 1).first_image * _work(accelerator) <= MAX_WORK:
+                    board = rng.choice(sorted(BOARDS))
+                    return network, replace(accelerator, loadable=rng.random() < 0.15), board
+        except SpecError:
+            continue
+
+
+def _work(accelerator: Accelerator) -> float:
+    return IDLE_WORK + sum((LUT_WORK if c.multiplier == "lut" else DSP_WORK) * c.multipliers for c in accelerator.chunks)
+
+
 def random_bundle(path: Path, seed: int, images: int) -> Bundle:
-    """Write the bundle that `seed` stands for; odd seeds give mobile networks, even ones residual networks."""
-    rng, noise = random.Random(seed), np.random.default_rng(seed)
-    network = (mobile_network if seed % 2 else residual_network)(rng)
+    """Write the bundle that `seed` stands for."""
+    network, accelerator, board = random_design(seed)
+    return weighted_bundle(path, network, accelerator, Target(board=board, clock_mhz=BOARDS[board].clock_mhz), seed, images)
+
+
+def weighted_bundle(
+    path: Path, network: Network, accelerator: Accelerator, target: Target, seed: int, images: int
+) -> Bundle:
+    """Write a bundle with the weights and images that `seed` stands for."""
+    noise = np.random.default_rng(seed)
     pictures = random_images(network, noise, images)
     network, weights = random_weights(network, noise, pictures)
-    tensors = evaluate(network, weights, pictures)
     golden = {"images": pictures, "labels": np.zeros(images, dtype=np.int64)}
-    golden |= {name: values for name, values in tensors.items() if name != INPUT}
-    design = Design(name=f"random_{seed}", network=network, accelerator=random_accelerator(rng, network),
-                    target=Target(board=BOARD, clock_mhz=CLOCK_MHZ), constraints={})
+    golden |= {name: values for name, values in evaluate(network, weights, pictures).items() if name != INPUT}
+    design = Design(name=f"random_{seed}", network=network, accelerator=accelerator, target=target, constraints={})
     return write_bundle(path, design, weights, golden)
+
+
+def features(network: Network, accelerator: Accelerator, board: str) -> set[str]:
+    """What a design exercises, in words."""
+    tensors = network.tensors
+    reads = Counter(name for layer in network.layers for name in sources(layer))
+    found = {f"board {board}", f"chunks {min(len(accelerator.chunks), 5)}{'+' * (len(accelerator.chunks) > 4)}"}
+    for chunk in accelerator.chunks:
+        found |= {f"{chunk.kind} chunk", f"{chunk.multiplier} {chunk.kind}", f"taps {chunk.taps}", f"columns {chunk.columns}"}
+        if chunk.out_lanes & (chunk.out_lanes - 1):
+            found.add("out_lanes no power of two")
+        if chunk.out_lanes > chunk.drain_lanes:
+            found.add("drains in several cycles")
+    for layer in network.layers:
+        source = tensors[layer.input]
+        groups = effective_groups(layer, source)
+        found.add(layer.op)
+        if layer.op == "shuffle":
+            continue
+        kind, loops = accelerator.chunk(accelerator.allocation[layer.name]).kind, accelerator.loops_of(layer.name)
+        found |= {f"order {loops.order}", "raw" if layer.raw else f"bits {layer.bits}"}
+        if layer.op == "conv":
+            found.add(f"weight bits {layer.weight_bits}")
+            if groups == source.channels > 1:
+                multiplied = " with multiplier" if layer.out_channels > groups else ""
+                found.add(f"depthwise layer{multiplied} on {kind} chunk")
+            elif groups > 1:
+                found.add("groups")
+        elif layer.op != "max_pool":
+            found.add(f"{layer.op} on {kind} chunk")
+        checks = {
+            "residual": layer.residual is not None, "residual of its own input": layer.residual == layer.input,
+            "residual of the image": layer.residual == INPUT,
+            "tasks of several rows": loops.rows > 1, "weights streamed": loops.weights == "stream",
+            "stride 2 or 3": max(layer.stride) > 1, "padding": max(layer.padding) > 0,
+            "even kernel": any(k % 2 == 0 for k in layer.kernel), "kernel not square": layer.kernel[0] != layer.kernel[1],
+            "signed input": source.signed, "signed result": layer.signed and not layer.raw}
+        found.update(name for name, there in checks.items() if there)
+    others = {
+        "weights loadable": accelerator.loadable,
+        "image not square": network.input.height != network.input.width, "image signed": network.input.signed,
+        "several readers": max(reads.values()) > 1, "result is a map": network.output.height * network.output.width > 1,
+        "result requantized": not network.layers[-1].raw}
+    return found | {name for name, there in others.items() if there}

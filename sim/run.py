@@ -3,7 +3,6 @@
     python -m autonba.sim.run simulate BUNDLE [--simulator icarus] [--images 3] [--stalls]
     python -m autonba.sim.run regression BUNDLE
     python -m autonba.sim.run netlist BUNDLE
-    python -m autonba.sim.run fuzz -n 30 --seed 1
 """
 
 from __future__ import annotations
@@ -226,13 +225,6 @@ def _step(name: str) -> Iterator[None]:
     console.print(f"  {name}: {time.monotonic() - started:.1f} s", highlight=False)
 
 
-def fuzz(count: int, seed: int = 1) -> bool:
-    """Random accelerators for random networks: generate, simulate, compare; True if all are right."""
-    from autonba.sim.fuzz import fuzz as run_fuzz
-
-    return run_fuzz(count, seed)
-
-
 def netlist(bundle: Bundle, *, simulator: str = "verilator", images: int = 1, seed: int = 1) -> dict[str, Any]:
     """The network bench on the netlist that the ECP5 flow synthesized; writes report/netlist.json."""
     from autonba.sim.netlist import simulate_netlist
@@ -260,16 +252,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command.add_argument("bundle", type=Path)
     command.add_argument("--simulator", choices=SIMULATORS, default="verilator")
     command.add_argument("--images", type=int, default=1)
-    command = commands.add_parser("fuzz", help="random accelerators on random networks")
-    command.add_argument("-n", type=int, default=30)
-    command.add_argument("--seed", type=int, default=1)
     chosen = vars(parser.parse_args(arguments))
     actions: dict[str, Callable[..., Any]] = {
-        "simulate": simulate, "regression": regression, "netlist": netlist, "fuzz": fuzz}
+        "simulate": simulate, "regression": regression, "netlist": netlist}
     action = actions[chosen.pop("command")]
     try:
-        if action is fuzz:
-            return 0 if fuzz(chosen["n"], chosen["seed"]) else 1
         action(Bundle(chosen.pop("bundle")), **chosen)
     except AutonbaError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -63,6 +63,20 @@ def convolution(layer: dict[str, Any], x: Map, weight: Any, bias: list[int]) -> 
     return acc
 
 
+def pooling(layer: dict[str, Any], x: Map) -> Map:
+    """Section 3, avg_pool and max_pool."""
+    height, width = len(x[0]), len(x[0][0])
+    (ky_all, kx_all), (sy, sx), (py, px) = layer["kernel"], layer["stride"], layer["padding"]
+    rows, columns = (height + 2 * py - ky_all) // sy + 1, (width + 2 * px - kx_all) // sx + 1
+    take = max if layer["op"] == "max_pool" else sum
+
+    def window(c: int, y: int, col: int) -> list[int]:
+        places = itertools.product(range(y * sy - py, y * sy - py + ky_all), range(col * sx - px, col * sx - px + kx_all))
+        return [x[c][row][column] for row, column in places if 0 <= row < height and 0 <= column < width]
+
+    return [[[take(window(c, y, col)) for col in range(columns)] for y in range(rows)] for c in range(len(x))]
+
+
 def requantize(layer: dict[str, Any], acc: Map, m: list[int], residual: Map | None) -> Map:
     """Section 3, requantization."""
     s, r, bits = layer["shift"], layer["residual_multiplier"], layer["bits"]
@@ -89,6 +103,8 @@ def evaluate(design: dict[str, Any], weights: dict[str, Any], image: Map) -> dic
             continue
         if layer["op"] == "global_pool":
             acc: Map = [[[sum(sum(row) for row in rows)]] for rows in x]
+        elif layer["op"] in ("avg_pool", "max_pool"):
+            acc = pooling(layer, x)
         else:
             acc = convolution(layer, x, weights[f"{name}.weight"].tolist(), weights[f"{name}.bias"].tolist())
         if layer["raw"]:
@@ -110,9 +126,9 @@ def digest(design: dict[str, Any], weights: dict[str, Any]) -> str:
     return text.hexdigest()
 
 
-@pytest.fixture(scope="module", params=[1, 2], ids=["mobile", "residual"])
+@pytest.fixture(scope="module", params=range(1, 7))
 def bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """Two random designs that hold every kind of layer between them; opened from disk."""
+    """Random designs; opened from disk."""
     folder = tmp_path_factory.mktemp("bundle")
     random_bundle(folder, request.param, 2)
     return Bundle(folder)
@@ -157,12 +173,12 @@ def test_digest_does_not_depend_on_absent_defaults(bundle: Bundle, tmp_path: Pat
     assert Bundle(tmp_path).digest == bundle.digest == digest(read_design(tmp_path), read_members(tmp_path / "weights.npz"))
 
 
-def test_both_designs_hold_every_kind_of_layer(tmp_path: Path) -> None:
+def test_random_designs_hold_every_kind_of_layer(tmp_path: Path) -> None:
     layers: list[dict[str, Any]] = []
-    for seed in (1, 2):
+    for seed in range(1, 30):
         random_bundle(tmp_path / str(seed), seed, 1)
         layers += read_design(tmp_path / str(seed))["network"]["layers"]
-    assert {layer["op"] for layer in layers} == {"conv", "global_pool", "shuffle"}
+    assert {layer["op"] for layer in layers} == {"conv", "global_pool", "avg_pool", "max_pool", "shuffle"}
     assert {layer["signed"] for layer in layers} == {True, False}
     assert any(layer["residual"] for layer in layers)
     assert any(layer["raw"] for layer in layers)

@@ -38,7 +38,7 @@ def test_words_hold_every_weight_once(seed: int, tmp_path: Path) -> None:
     bundle = random_bundle(tmp_path, seed, 1)
     for lp in plan(bundle.design.network, bundle.design.accelerator).layers.values():
         dense = reconstruct(lp, weight_lanes(lp, bundle.weights[lp.layer.name]))
-        groups = lp.source.channels if lp.layer.op == "global_pool" else lp.layer.groups
+        groups = lp.groups
         ins, outs = lp.source.channels // groups, lp.out.channels // groups
         wanted = np.zeros_like(dense)
         for g in range(groups):

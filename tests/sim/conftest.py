@@ -14,16 +14,16 @@ from autonba.cost.schedule import size_buffers
 from autonba.golden import evaluate
 from autonba.hwgen.generate import generate
 from autonba.network import INPUT, Layer, Network, Tensor
-from autonba.sim.random_designs import random_bundle, random_images, random_weights
+from autonba.sim.example_designs import chip_design
+from autonba.sim.random_designs import random_images, random_weights
 
-SEED = 39  # two conv and two depthwise chunks; 14 layers with groups, shuffle and residuals
 IMAGES = 3
 
 
 @pytest.fixture(scope="session")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """A small design with RTL; not to be changed."""
-    bundle = random_bundle(tmp_path_factory.mktemp("small") / "bundle", SEED, IMAGES)
+    bundle = chip_design().write(tmp_path_factory.mktemp("small") / "bundle", IMAGES)
     generate(bundle)
     return bundle
 

@@ -1,13 +1,16 @@
-"""The fuzzer counts, names seeds, and tells a failure from a pass."""
+"""The fuzzer counts, names seeds, tells a failure from a pass, and keeps what failed."""
 
 from __future__ import annotations
 
+from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
 
 from autonba.sim import fuzz as fuzzer
-from autonba.sim.fuzz import Case, run_case
+from autonba.sim.fuzz import Case, kind, run_case
+
+SEED = 16  # four layers on one chunk
 
 
 def test_a_crash_is_a_failed_case(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -15,55 +18,70 @@ def test_a_crash_is_a_failed_case(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         raise RuntimeError("no pencil")
 
     monkeypatch.setattr(fuzzer, "generate_rtl", spoil)
-    case = run_case(39, tmp_path / "seed39")
+    case = run_case(SEED, tmp_path / "design")
     assert case.failure == "RuntimeError: no pencil"
-    assert case.seed == 39
-    assert "14 layers on 4 chunks" in case.summary
+    assert case.seed == SEED
+    assert "layers on" in case.summary
+    assert {"conv", "conv chunk"} <= case.features
 
 
-def test_a_wrong_generator_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_generator_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, simulator: str) -> None:
     generate = fuzzer.generate_rtl
 
     def spoil(path: Path) -> None:
         generate(path)
-        lane = path / "rtl" / "mac_lane.v"
-        lane.write_text(lane.read_text().replace("sum_first ? {ACC_BITS{1'b0}} : accumulator", "accumulator"))
+        array = path / "rtl" / "mac_array.v"
+        array.write_text(array.read_text().replace("clear <= rst | last[PIPELINE-2]", "clear <= rst"))
 
     monkeypatch.setattr(fuzzer, "generate_rtl", spoil)
-    assert "expected" in run_case(39, tmp_path / "seed39").failure
+    assert kind(run_case(SEED, tmp_path / "design").failure) == "bits"
+
+
+def test_failures_are_told_apart() -> None:
+    assert kind("") == ""
+    assert kind("run 1: result 0 of 1 must come within 90 cycles, and it did not; layer 'a', expected 1, got 2") == "halt"
+    assert kind("run 1, layer 'a', image 0, channel 1, row 0, column 0: expected 1, got 2") == "bits"
+    assert kind("run 2, image 1: the last word must leave in cycle 28, not 29") == "cycles"
+    assert kind("KeyError: 'stem'") == "crash"
 
 
 class _Pool:
     """Runs what is submitted at once and in this process, so that it can be replaced."""
 
     def __init__(self, **_: object) -> None: ...
-    def __enter__(self) -> _Pool:
-        return self
+    def shutdown(self, **_: object) -> None: ...
 
-    def __exit__(self, *_: object) -> None: ...
-
-    def submit(self, function: object, *arguments: object) -> object:
-        from concurrent.futures import Future
-
-        future: Future[object] = Future()
+    def submit(self, function: object, *arguments: object) -> Future[Case]:
+        future: Future[Case] = Future()
         future.set_result(fuzzer.run_case(*arguments))  # type: ignore[arg-type]
         return future
 
 
 def test_the_last_line_counts(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    def outcome(seed: int, folder: Path) -> Case:
-        return Case(seed=seed, summary="a design", failure="wrong" if seed == 6 else "", seconds=1.0)
+    def outcome(seed: int, folder: Path, cases: Path | None) -> Case:
+        return Case(seed=seed, summary="a design", failure="wrong" if seed == 6 else "", seconds=1.0,
+                    features=frozenset({"conv", f"seed {seed}"}))
 
     monkeypatch.setattr(fuzzer, "run_case", outcome)
     monkeypatch.setattr(fuzzer, "ProcessPoolExecutor", _Pool)
     assert not fuzzer.fuzz(3, 5)
     lines = capsys.readouterr().out.splitlines()
-    assert lines[-1] == "fuzz: 2 of 3 passed"
+    assert lines[-1].startswith("fuzz: 2 of 3 passed")
     assert any(line.startswith("seed 6: FAILED") for line in lines)
+    assert "      3 conv" in lines
+    assert "      1 seed 5" in lines
     assert fuzzer.fuzz(2, 7)
-    assert capsys.readouterr().out.splitlines()[-1] == "fuzz: 2 of 2 passed"
+    assert capsys.readouterr().out.splitlines()[-1].startswith("fuzz: 2 of 2 passed")
 
 
-@pytest.mark.slow
-def test_random_accelerators_are_right() -> None:
-    assert fuzzer.fuzz(2, 39)
+def test_no_seed_begins_after_the_time(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    now = iter(range(100))
+    monkeypatch.setattr(fuzzer.time, "monotonic", lambda: 20.0 * next(now))
+    monkeypatch.setattr(fuzzer, "run_case", lambda seed, *_: Case(seed=seed, summary="", failure="", seconds=1.0))
+    monkeypatch.setattr(fuzzer, "ProcessPoolExecutor", _Pool)
+    assert fuzzer.fuzz(None, 1, minutes=1)
+    assert "fuzz: 3 of 3 passed" in capsys.readouterr().out
+
+
+def test_random_accelerators_are_right(simulator: str) -> None:
+    assert fuzzer.fuzz(None, 1001, minutes=1.0, workers=1)
