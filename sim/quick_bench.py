@@ -22,7 +22,7 @@ from autonba.sim.network_bench import words
 from autonba.sim.run import rtl_files
 from autonba.sim.testbench import testbench_text
 
-LIMIT_SECONDS = 300
+LIMIT_SECONDS = 1800
 SLACK = 1000  # cycles that a run without stalls may take beyond its schedule before it counts as halted
 SLOWNESS = 12  # a run with stalls may take so many times its cycles
 

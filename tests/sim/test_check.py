@@ -40,50 +40,50 @@ def compare(folder: Path, bundle: Bundle, images: range | None = None) -> Compar
     return compare_layers(folder, mapped(bundle), bundle.golden, {RUN: images or range(count)})
 
 
-def test_golden_values_agree(small: Bundle, tmp_path: Path) -> None:
-    write_traces(tmp_path, small, small.golden)
-    found = compare(tmp_path, small)
-    elements = sum(values.size for name, values in small.golden.items() if name in mapped(small).layers)
+def test_golden_values_agree(tiny: Bundle, tmp_path: Path) -> None:
+    write_traces(tmp_path, tiny, tiny.golden)
+    found = compare(tmp_path, tiny)
+    elements = sum(values.size for name, values in tiny.golden.items() if name in mapped(tiny).layers)
     assert (found.elements, found.mismatches, found.notes) == (elements, 0, [])
-    assert found.images == len(small.golden["labels"])
+    assert found.images == len(tiny.golden["labels"])
 
 
 @pytest.mark.parametrize("place", ["first", "last"])
-def test_one_wrong_element_is_named(small: Bundle, tmp_path: Path, place: str) -> None:
-    for name, lp in mapped(small).layers.items():
-        golden = {key: values.copy() for key, values in small.golden.items()}
+def test_one_wrong_element_is_named(tiny: Bundle, tmp_path: Path, place: str) -> None:
+    for name, lp in mapped(tiny).layers.items():
+        golden = {key: values.copy() for key, values in tiny.golden.items()}
         where = (0, 0, 0, 0) if place == "first" else tuple(size - 1 for size in golden[name].shape)
         right = int(golden[name][where])
         golden[name][where] = wrong = right - 1 if right > 0 else right + 1
-        write_traces(tmp_path, small, golden)
-        found = compare(tmp_path, small)
+        write_traces(tmp_path, tiny, golden)
+        found = compare(tmp_path, tiny)
         assert found.mismatches == 1
         image, channel, row, column = where
         assert found.notes == [f"run {RUN}, layer {name!r}, image {image}, channel {channel}, row {row}, column {column}: "
                                f"expected {right}, got {wrong}"], lp
 
 
-def test_missing_and_unknown_words_are_found(small: Bundle, tmp_path: Path) -> None:
-    write_traces(tmp_path, small, small.golden)
-    chunk = mapped(small).chunks[0]
+def test_missing_and_unknown_words_are_found(tiny: Bundle, tmp_path: Path) -> None:
+    write_traces(tmp_path, tiny, tiny.golden)
+    chunk = mapped(tiny).chunks[0]
     path = tmp_path / f"chunk_{chunk.chunk.name}.trace"
     lines = path.read_text().splitlines(keepends=True)
     path.write_text("".join(lines[:-1]))
-    assert compare(tmp_path, small).mismatches >= 1
+    assert compare(tmp_path, tiny).mismatches >= 1
     path.write_text("".join([lines[0][:-2] + "x\n", *lines[1:]]))
-    found = compare(tmp_path, small)
+    found = compare(tmp_path, tiny)
     assert found.mismatches == 1
     assert "unknown bits" in found.notes[0]
     digits = lines[0].split()
     digits[2] = "f" * len(digits[2])
     path.write_text("".join([" ".join(digits) + "\n", *lines[1:]]))
     if len(chunk.layers) <= int(digits[2], 16):
-        assert "name no layer" in compare(tmp_path, small).notes[0]
+        assert "name no layer" in compare(tmp_path, tiny).notes[0]
 
 
-def test_images_are_compared_with_the_right_ones(small: Bundle, tmp_path: Path) -> None:
-    write_traces(tmp_path, small, small.golden)
-    assert compare(tmp_path, small, range(len(small.golden["labels"]) - 1, -1, -1)).mismatches > 0
+def test_images_are_compared_with_the_right_ones(tiny: Bundle, tmp_path: Path) -> None:
+    write_traces(tmp_path, tiny, tiny.golden)
+    assert compare(tmp_path, tiny, range(len(tiny.golden["labels"]) - 1, -1, -1)).mismatches > 0
 
 
 def test_cycles_come_from_the_handshakes(tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ def test_only_what_the_failure_needs_is_left() -> None:
     assert max(layer.stride) > 1
     assert layer.kernel == (1, 1)
     assert small.network.input.height * small.network.input.width <= 2
-    assert small.network.input.channels == 1
+    assert small.network.input.channels <= 3
 
 
 def test_a_case_comes_back_from_its_file(tmp_path: Path) -> None:

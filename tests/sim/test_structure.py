@@ -35,7 +35,7 @@ def test_generated_rtl_is_as_planned(small: Bundle) -> None:
     ("chunk_*.v", r"d < (\d+); d = d \+ 1\) begin : lane", r"d < \1 + 1; d = d + 1) begin : lane", r"requantizers of chunk_"),
     ("requantize_*.v", r"input \[(\d+):0\] acc;\s+wire \[\d+:0\] acc;", r"input [1\1:0] acc;\n  wire [1\1:0] acc;",
      r"connects \d+ bits to port acc, which has 1\d+"),
-    ("ram_block.v", r"words \[0:DEPTH-1\]", "words [0:DEPTH]", r"bits of u_mem_\w+ must be"),
+    ("ram_distributed.v", r"words \[0:DEPTH-1\]", "words [0:DEPTH]", r"bits of u_mem_\w+ must be"),
     ("*_weights.hex", r"^\w+\n", "", r"words of \w+_weights.hex must be"),
     ("*_weights.hex", r"^", "f", r"too wide"),
 ])
