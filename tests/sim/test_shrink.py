@@ -59,7 +59,7 @@ def test_a_planted_fault_is_made_small_and_kept(tmp_path: Path, monkeypatch: pyt
     def spoil(path: Path) -> None:
         generate(path)
         array = path / "rtl" / "column_buffer.v"
-        array.write_text(array.read_text().replace("read_column", "write_column"))
+        array.write_text(array.read_text().replace("NUMBER < read_column", "NUMBER <= read_column"))
 
     seed = next(n for n in range(100) if strided(subject(n)))
     monkeypatch.setattr(fuzz, "generate_rtl", spoil)
