@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -79,7 +80,10 @@ def _truncate(name: str) -> Callable[[Path], None]:
 
 def _flip(path: Path) -> None:
     data = bytearray((path / "weights.npz").read_bytes())
-    data[len(data) // 3] ^= 0xFF
+    with zipfile.ZipFile(path / "weights.npz") as archive:
+        member = max(archive.infolist(), key=lambda info: info.compress_size)
+    name, extra = (int.from_bytes(data[member.header_offset + at : member.header_offset + at + 2], "little") for at in (26, 28))
+    data[member.header_offset + 30 + name + extra + member.compress_size // 2] ^= 0xFF
     (path / "weights.npz").write_bytes(bytes(data))
 
 

@@ -15,21 +15,24 @@ from autonba.sim.random_designs import random_bundle
 def reconstruct(lp: LayerPlan, lanes: np.ndarray) -> np.ndarray:
     """Dense (O, I, KH, KW) weights in logical channels from ROM words."""
     kh, kw = lp.kernel
+    chunk, depthwise = lp.chunk, lp.chunk.kind == "depthwise"
     dense = np.zeros((lp.out.channels, lp.source.channels, kh, kw), dtype=np.int64)
     words = iter(lanes)
     for block in range(lp.nest.blocks):
         for ky in range(kh):
-            for kx in range(kw):
+            for step in range(0, kw, chunk.taps):
                 for word in lp.nest.of_block(block):
-                    value = next(words)
-                    for o in range(lp.chunk.out_lanes):
-                        for i in range(lp.chunk.in_lanes):
-                            out, source = block * lp.chunk.out_lanes + o, word * lp.chunk.in_lanes + i
-                            if lp.chunk.kind == "depthwise" and o != i:
-                                continue
-                            if out < lp.out.channels and source < lp.source.channels:
-                                weight = value[o, 0 if lp.chunk.kind == "depthwise" else i]
-                                dense[lp.output_order[out], lp.input_order[source], ky, kx] += weight
+                    value = next(words).reshape(chunk.out_lanes, chunk.taps, -1)
+                    for o, tap, i in np.ndindex(chunk.out_lanes, chunk.taps, chunk.in_lanes):
+                        out, source = block * chunk.out_lanes + o, word * chunk.in_lanes + i
+                        if depthwise and o != i:
+                            continue
+                        weight = value[o, tap, 0 if depthwise else i]
+                        if out < lp.out.channels and source < lp.source.channels and step + tap < kw:
+                            dense[lp.output_order[out], lp.input_order[source], ky, step + tap] += weight
+                        else:
+                            assert weight == 0
+    assert next(words, None) is None
     return dense
 
 
