@@ -31,7 +31,7 @@ class WeightFetcher(wiring.Component):
     base         : byte address of the DRAM image
     write_*      : a slice of `stream_bits` bits of a word of the weight memory
     m_axi_*      : AXI4 read address and read data channels
-    error        : the memory answered with an error since the last reset
+    error        : the memory answers with an error in this cycle
     """
 
     def __init__(self, layout: ChunkLayout) -> None:
@@ -124,6 +124,7 @@ class WeightFetcher(wiring.Component):
         words = constant_table(m, layer, [lp.beats - 1 if lp.streams else 0 for lp in layers], "last_word")
         part_ends = part == self._slices - 1
         m.d.comb += [
+            self.error.eq(beat & self.m_axi_rresp.any()),
             ends.eq(beat & part_ends & (word == words)),
             self.write_enable.eq(beat), self.write_slice.eq(part), self.write_data.eq(self.m_axi_rdata),
             self.write_address.eq(Mux(half, chunk.weight_words + chunk.stream_words, chunk.weight_words) + word),
@@ -132,8 +133,6 @@ class WeightFetcher(wiring.Component):
             m.d.sync += part.eq(Mux(part_ends, 0, part + 1))
             with m.If(part_ends):
                 m.d.sync += word.eq(word + 1)
-            with m.If(self.m_axi_rresp.any()):
-                m.d.sync += self.error.eq(1)
         with m.If(ends):
             m.d.sync += [word.eq(0), half.eq(~half), fetching.eq(0), blocks_left.eq(blocks_left - 1)]
         with m.If(task_ends):
