@@ -91,12 +91,12 @@ def render(bundle: Bundle, mapped: Plan, summary: dict[str, Any], found: dict[st
     environment = jinja2.Environment(loader=jinja2.PackageLoader("autonba", "."), undefined=jinja2.StrictUndefined,
                                      autoescape=True, trim_blocks=True, lstrip_blocks=True)
     per_image = summary["cycles"]["simulated"]["per_image"] or summary["cycles"]["predicted"]["per_image"]
-    search = found.get("search")
+    search, board = found.get("search"), find_board(bundle.design.target.board)
     return environment.get_template("report.html.j2").render(
         version=__version__, design=bundle.design, summary=summary, mapped=mapped, per_image=per_image,
-        comparisons=_comparisons(summary), board=find_board(bundle.design.target.board),
+        comparisons=_comparisons(summary), board=board,
         limits=bundle.design.constraints, random=(search or {}).get("accelerator", {}).get("random"),
-        logic_error=logic_model_error(),
+        logic_error=logic_model_error(board.family),
         pictures=[] if search is None else _pictures(search, mapped.bottleneck),
         flows={name.removeprefix("flow_"): facts for name, facts in found.items() if name.startswith("flow_")},
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, Mux, ResetSignal, Signal
+from amaranth.hdl import Module, Mux, ResetSignal, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -137,6 +137,4 @@ class WeightFetcher(wiring.Component):
             m.d.sync += [word.eq(0), half.eq(~half), fetching.eq(0), blocks_left.eq(blocks_left - 1)]
         with m.If(task_ends):
             m.d.sync += active.eq(0)
-        unused = Signal(name="unused")
-        m.d.comb += unused.eq(Cat(self.m_axi_rlast).any())
         return m

@@ -191,14 +191,13 @@ def chunk_values(layout: ChunkLayout, family: Family) -> dict[str, Any]:
         "source_bits": index_bits(len(layout.main_memories)), "read_bits": layout.read_bits,
         "residual_source_bits": index_bits(len(layout.residual_memories)), "residual_bits": layout.residual_bits,
         "network_layer_bits": index_bits(len(layout.plan.network.layers)),
-        "streams": chunk.stream_words > 0, "stream_bits": layout.plan.accelerator.stream_bits,
-        "slices": _slices(weight_word, layout.plan.accelerator.stream_bits),
-        "slice_bits": index_bits(ceil_div(weight_word, layout.plan.accelerator.stream_bits)),
+        "streams": chunk.stream_words > 0, "stream_bits": stream_bits,
+        "slices": _slices(weight_word, stream_bits), "slice_bits": slice_bits,
         "weight_depth": layout.weight_depth, "weight_word_bits": weight_word, "weight_words": chunk.weight_words,
-        "weight_address_bits": index_bits(layout.weight_depth),
+        "weight_address_bits": address_bits,
         "weight_style": _rom_style(weight_word, layout.weight_depth, family),
         "parameter_word_bits": parameter_word, "parameter_words": chunk.parameter_words,
-        "parameter_address_bits": index_bits(chunk.parameter_words),
+        "parameter_address_bits": parameter_address_bits,
         "parameter_style": _rom_style(parameter_word, chunk.parameter_words, family),
         "main_memories": [_read_values(m, layout.read_bits, chunk.input_bits, packed) for m in layout.main_memories],
         "residual_memories": [_read_values(m, layout.residual_bits, chunk.residual_bits, False)
@@ -297,7 +296,6 @@ def _pixel(memory: MemoryPlan, channels: int) -> str:
     parts = [f"pixel[{8 * c + bits - 1}:{8 * c}]" for c in reversed(range(channels))]
     spare = (memory.write_lanes - channels) * bits
     return "{" + ", ".join(([f"{spare}'d0"] if spare else []) + parts) + "}"
-
 
 
 if __name__ == "__main__":

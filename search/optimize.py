@@ -225,8 +225,8 @@ class _Search:
             loaded = words * load * (self.limits.load_bits / self.period)
             stream_luts = STREAM_LUTS
         acc_bits = max(acc_bits, weight_bits + signed_bits + 2)
-        requantizer = self._requantizer(acc_bits, residual)
-        packing = 1 if maximum else self._packing(group.kind, weight_bits, input_bits)
+        requantizer = _requantizer(self.family, acc_bits, residual)
+        packing = 1 if maximum else _packing(self.family, group.kind, weight_bits, input_bits)
         drain, count = group.drain_lanes, shapes.multipliers
         slices = 36 * (-(-self.limits.load_bits // 36)) if stream else 36
         weight_blocks, weight_luts = self._memory(load * slices if stream else word_bits, depth, rom=not stream)
@@ -249,17 +249,6 @@ class _Search:
         single = maximum or (group.kind == "depthwise" and shapes.columns[best] == 1)
         return _Part(best, "lut" if is_soft else "dsp" if single else "packed",
                      uses * max(float(busy[best]) / self.period, 1.0) ** 2, int(busy[best]))
-
-    @cache  # noqa: B019 the search lives as long as its results are wanted
-    def _requantizer(self, acc_bits: int, residual: int) -> int:
-        """DSPs of a requantizer."""
-        product = len(cut(acc_bits, PORT_BITS[self.family])) - 1
-        return product + (product_dsps(residual, RESIDUAL_MULTIPLIER_BITS + 1, self.family) if residual else 0)
-
-    @cache  # noqa: B019
-    def _packing(self, kind: Kind, weight_bits: int, input_bits: int) -> int:
-        """Products in a DSP."""
-        return (pack if kind == "conv" else pack_columns)(weight_bits, input_bits, PORT_BITS[self.family]).fields
 
     def _memory(self, width: Ints | int, depth: Ints, *, rom: bool) -> tuple[Ints, Ints]:
         """(blocks of 18 Kbit, LUTs) of memories."""
@@ -403,6 +392,19 @@ class _Search:
             name, ratio = max(zip(COSTS, uses / self.limit, strict=True), key=lambda pair: float(pair[1]))
             raise CapacityError(f"the network needs {ratio:.2f} times the {name} that the limits allow; raise the limit")
         return best
+
+
+@cache
+def _requantizer(family: Family, acc_bits: int, residual: int) -> int:
+    """DSPs of a requantizer."""
+    product = len(cut(acc_bits, PORT_BITS[family])) - 1
+    return product + (product_dsps(residual, RESIDUAL_MULTIPLIER_BITS + 1, family) if residual else 0)
+
+
+@cache
+def _packing(family: Family, kind: Kind, weight_bits: int, input_bits: int) -> int:
+    """Products in a DSP."""
+    return (pack if kind == "conv" else pack_columns)(weight_bits, input_bits, PORT_BITS[family]).fields
 
 
 def _natural_plans(network: Network) -> list[LayerPlan]:
