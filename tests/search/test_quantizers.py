@@ -7,7 +7,8 @@ import torch
 from autonba.arithmetic import Requantization, value_range
 from autonba.search.export import multipliers
 from autonba.search.quantizers import (
-    mix,
+    mix_activation,
+    mix_weight,
     quantize_activation,
     quantize_weight,
     round_half_up,
@@ -69,9 +70,59 @@ def test_scale_gradient_keeps_the_value_and_scales_the_gradient():
     assert scale.grad.item() == pytest.approx(0.1)
 
 
-def test_mix_is_the_weighted_sum_and_reaches_every_bitwidth():
-    b = torch.tensor([0.2, 0.8], requires_grad=True)
-    y = mix(lambda bits: torch.full((2,), float(bits)), (4, 8), b)
-    assert y.tolist() == pytest.approx([7.2, 7.2])
-    y.sum().backward()
-    assert b.grad.tolist() == [8.0, 16.0]
+def reference(x, scale, bits, signed):
+    """Straight-through quantization made of ordinary operations."""
+    low, high = value_range(bits, signed)
+    return round_half_up((x / scale).clamp(low, high)) * scale
+
+
+@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize("soft", [False, True])
+def test_mixed_activation_has_the_values_and_gradients_of_the_weighted_sum(signed, soft):
+    bits = (2, 4, 8)
+    base = torch.randn(4, 5, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    results = []
+    for mixed in (True, False):
+        x = base.clone().requires_grad_()
+        scales = torch.tensor([0.5, 0.11, 0.013], dtype=torch.float64, requires_grad=True)
+        b = torch.tensor([0.2, 0.5, 0.3] if soft else [0.0, 1.0, 0.0], dtype=torch.float64, requires_grad=True)
+        if mixed:
+            y = mix_activation(x, scales, bits, b, signed)
+        else:
+            y = sum(b[j] * reference(x, scales[j], bits[j], signed) for j in range(3))
+        (y * torch.arange(20.0).reshape(4, 5)).sum().backward()
+        results.append([y.detach(), x.grad, scales.grad, b.grad])
+    for ours, theirs in zip(*results, strict=True):
+        assert torch.allclose(ours, theirs, atol=1e-9)
+
+
+def test_mixed_weight_has_the_values_and_gradients_of_the_weighted_sum():
+    base = torch.randn(3, 2, 3, 3, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
+    g = torch.randn(base.shape, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
+    b = torch.tensor([0.25, 0.75], dtype=torch.float64, requires_grad=True)
+    w = base.clone().requires_grad_()
+    mixed = mix_weight(w, (4, 8), b)
+    (mixed * g).sum().backward()
+    own = [quantize_weight(base, bits) for bits in (4, 8)]
+    assert torch.allclose(mixed, 0.25 * own[0] + 0.75 * own[1])
+    assert torch.allclose(w.grad, g)
+    assert torch.allclose(b.grad, torch.stack([(g * part).sum() for part in own]))
+
+
+def saved_bytes(count):
+    """Bytes that autograd keeps of a mixture of `count` bitwidths."""
+    total = 0
+
+    def pack(tensor):
+        nonlocal total
+        total += tensor.numel() * tensor.element_size()
+        return tensor
+
+    x = torch.randn(1000).requires_grad_()
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
+        mix_activation(x * 1.0, torch.full((count,), 0.1), tuple(range(2, 2 + count)), torch.full((count,), 0.2), True)
+    return total
+
+
+def test_memory_of_a_mixture_does_not_grow_with_the_number_of_bitwidths():
+    assert saved_bytes(5) <= 1.1 * saved_bytes(1)
