@@ -20,6 +20,7 @@ IntArray = npt.NDArray[np.int64]
 MULTIPLIER_BITS = 16  # m < 2^16
 RESIDUAL_MULTIPLIER_BITS = 24  # r < 2^24
 MAX_SHIFT = 40
+EXACT_FLOAT = 1 << 53  # magnitudes up to which float64 holds every integer
 LOGIT_BITS = 32  # results leave as two's complement words of this width
 
 
@@ -84,14 +85,18 @@ def convolve(
     (sy, sx), (py, px) = stride, padding
     padded = np.pad(x_NCHW, ((0, 0), (0, 0), (py, py), (px, px)))
     out_h, out_w = (height + 2 * py - kh) // sy + 1, (width + 2 * px - kw) // sx + 1
-    out = np.zeros((n, groups, out_channels // groups, out_h, out_w), dtype=np.int64)
     x = padded.reshape(n, groups, in_per_group, *padded.shape[2:])
     w = w_OIKK.reshape(groups, out_channels // groups, in_per_group, kh, kw)
+    largest = max(int(np.abs(x_NCHW).max(initial=0)), 1) * max(int(np.abs(w_OIKK).max(initial=0)), 1)
+    if largest * in_per_group * kh * kw < EXACT_FLOAT:  # float64 then holds every sum exactly, and multiplies matrices far faster
+        x, w = x.astype(np.float64), w.astype(np.float64)
+    sums = np.zeros((n, groups, out_channels // groups, out_h * out_w), dtype=x.dtype)
     for ky in range(kh):
         for kx in range(kw):
             window = x[..., ky : ky + sy * (out_h - 1) + 1 : sy, kx : kx + sx * (out_w - 1) + 1 : sx]
-            out += np.einsum("goi,ngihw->ngohw", w[..., ky, kx], window, optimize=True)
-    return out.reshape(n, out_channels, out_h, out_w) + bias_O[None, :, None, None]
+            sums += np.matmul(np.ascontiguousarray(w[..., ky, kx]), window.reshape(n, groups, in_per_group, -1))
+    out: IntArray = sums.astype(np.int64).reshape(n, out_channels, out_h, out_w)
+    return out + bias_O[None, :, None, None]
 
 
 def pool(

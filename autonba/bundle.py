@@ -37,7 +37,8 @@ class Target:
 
 @dataclass(frozen=True, kw_only=True)
 class Design:
-    """Content of design.json. `constraints` maps a cost ('dsp', 'bram', 'lut', 'ff', 'clock_mhz') to its limit."""
+    """Content of design.json. `constraints` maps 'dsp', 'bram', 'lut', 'ff', 'clock_mhz', 'min_fps',
+    'max_latency_ms' and 'max_energy_uj' to limits."""
 
     name: str
     network: Network
@@ -65,11 +66,7 @@ class Design:
             net, acc = document["network"], document["accelerator"]
             return cls(
                 name=document["name"],
-                network=Network(
-                    input=Tensor(**net["input"]),
-                    layers=tuple(_layer(layer) for layer in net["layers"]),
-                    classes=tuple(net["classes"]),
-                ),
+                network=_network(net),
                 accelerator=accelerator_from_json(acc),
                 target=Target(**document["target"]),
                 constraints=dict(document["constraints"]),
@@ -88,6 +85,20 @@ def accelerator_from_json(document: dict[str, Any]) -> Accelerator:
         stream_bits=document["stream_bits"],
         loadable=document["loadable"],
     )
+
+
+def network_from_json(document: Any, place: str = "network.json") -> tuple[str, Network]:
+    """Name and network of a network document (docs/bundle-format.md, section 1.3)."""
+    check_schema(document, "network", place)
+    try:
+        return document.get("name", "network"), _network(document["network"])
+    except SpecError as error:
+        raise SpecError(f"{place}: {error}") from None
+
+
+def _network(document: dict[str, Any]) -> Network:
+    return Network(input=Tensor(**document["input"]), layers=tuple(_layer(layer) for layer in document["layers"]),
+                   classes=tuple(document["classes"]))
 
 
 def _layer(document: dict[str, Any]) -> Layer:

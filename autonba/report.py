@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import io
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import jinja2
-from markupsafe import Markup
 
 from autonba import __version__
 from autonba.boards import find_board
@@ -18,6 +17,7 @@ from autonba.cost.schedule import simulate
 from autonba.errors import BundleError
 from autonba.mapping import Plan, plan
 from autonba.network import macs
+from autonba.report_pictures import pictures
 
 STEADY_IMAGES = 64  # fewer say nothing about the steady state: the first images meet an empty accelerator
 KINDS = ("lut", "ff", "dsp", "bram")
@@ -97,7 +97,7 @@ def render(bundle: Bundle, mapped: Plan, summary: dict[str, Any], found: dict[st
         comparisons=_comparisons(summary), board=board,
         limits=bundle.design.constraints, random=(search or {}).get("accelerator", {}).get("random"),
         logic_error=logic_model_error(board.family),
-        pictures=[] if search is None else _pictures(search, mapped.bottleneck),
+        pictures=[] if search is None else pictures(search, _front_of(bundle), bundle.path.resolve().name, mapped.bottleneck),
         flows={name.removeprefix("flow_"): facts for name, facts in found.items() if name.startswith("flow_")},
     )
 
@@ -123,43 +123,7 @@ def _comparisons(summary: dict[str, Any]) -> list[dict[str, Any]]:
     return rows
 
 
-def _pictures(search: dict[str, Any], bottleneck: int) -> list[dict[str, Any]]:
-    """Pictures of the search as inline SVG."""
-    import matplotlib
-
-    matplotlib.use("svg")
-    import matplotlib.pyplot as plt
-
-    curves = search["joint_search"]
-    with plt.rc_context({"svg.hashsalt": "autonba", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
-        figure, (left, right) = plt.subplots(1, 2, figsize=(9.5, 2.8), layout="constrained")
-        left.plot(curves["train_loss"], color="#b0452c", label="training loss")
-        searched = [v or None for v in curves["val_loss"]]
-        left.plot(range(len(searched)), [float("nan") if v is None else v for v in searched], color="#27566b",
-                  label="validation loss")
-        left.set(xlabel="epoch", ylabel="loss", title="Joint search")
-        left.legend(frameon=False)
-        right.plot(curves["alpha_entropy"], color="#4b7f52")
-        right.set(xlabel="epoch", ylabel="nats", title="Entropy of the operator choice")
-        pictures = [{"title": "Search", "svg": _svg(figure)}]
-        plt.close(figure)
-        random = search["accelerator"]["random"]
-        figure, axes = plt.subplots(figsize=(9.5, 2.6), layout="constrained")
-        axes.hist([design["cycles"] / 1000 for design in random["designs"]], bins=40, color="#9fb4bd")
-        axes.axvline(bottleneck / 1000, color="#b0452c", linewidth=2, label="found")
-        axes.axvline(random["median_cycles"] / 1000, color="#27566b", linestyle="--", label="median of random")
-        axes.set(xlabel="thousand busy cycles an image of the busiest chunk", ylabel="random designs",
-                 title="The found accelerator among random ones")
-        axes.legend(frameon=False)
-        pictures.append({"title": "Random designs", "svg": _svg(figure)})
-        plt.close(figure)
-    return pictures
-
-
-def _svg(figure: Any) -> Markup:
-    out = io.StringIO()
-    figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
-    text = out.getvalue()
-    return Markup(text[text.index("<svg"):])  # our own picture
-
-
+def _front_of(bundle: Bundle) -> Mapping[str, Any] | None:
+    """The front.json of the sweep that the bundle belongs to."""
+    path = bundle.path.resolve().parent / "front.json"
+    return read_json(path) if path.is_file() else None

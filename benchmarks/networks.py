@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -122,6 +123,18 @@ def resnet8() -> Network:
         chain.conv(f"s{stage}_second", channels, 3, eight, source=first, residual=skip)
     chain.classify(64, 10, 8)
     return chain.network(32, 10)
+
+
+def digits() -> Network:
+    """A network for the 8x8 grey images of `autonba search`: three inverted bottlenecks of 6 bits."""
+    chain, six = _Chain(), (6, 6)
+    chain.conv("stem", PAPER_STEM, 3, (8, 6))
+    for index, (inside, channels, kernel, stride) in enumerate(((48, 16, 3, 1), (96, 24, 5, 2), (144, 24, 3, 1))):
+        chain.bottleneck(f"b{index}", inside, channels, kernel, six, strides=(1, stride), residual=stride == 1)
+    chain.conv("head", 64, 1, six)
+    chain.classify(64, 10, 8)
+    three = chain.network(8, 10)
+    return replace(three, input=replace(three.input, channels=1))
 
 
 NETWORKS = {"paper": paper_network, "mobilenet": mobilenet_v2, "resnet8": resnet8}

@@ -1,13 +1,13 @@
 """Thousands of accelerators at once, as tensors: busy cycles of every chunk and the resources they take.
 
-Cycles are those of `autonba.mapping`, tabulated for every layer and every choice of lanes. Resources are estimates for
-ranking; what a search returns is checked with `autonba.cost.resources`.
+Cycles are those of `autonba.mapping`, tabulated for every layer and every choice of lanes. Resources, latency and energy are
+estimates for ranking; what a search returns is checked with `autonba.cost.resources`.
 Suffixes: B candidates, C chunks of a candidate, L layers of the network, S slots (places of layers), O/I choice of lanes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cache
 
@@ -17,16 +17,17 @@ from torch import Tensor
 from autonba.accelerator import Accelerator, Buffer, Chunk, Kind, Multiplier
 from autonba.arithmetic import clog2
 from autonba.boards import Family
+from autonba.cost.energy import HOROWITZ_45NM
 from autonba.errors import SpecError
 from autonba.mapping import Plan, plan, required_buffers, word_nest
 from autonba.network import INPUT, Network
 from autonba.packing import PORT_BITS, pack
+from autonba.search import objectives
 from autonba.search.spaces import HardwareSpace
 
 KINDS: tuple[Kind, ...] = ("conv", "depthwise")
 MULTIPLIERS: tuple[Multiplier, ...] = ("lut", "dsp", "packed")
 SOFT, DSP, PACKED = range(3)
-COSTS = ("dsp", "bram", "lut", "ff")
 IMPOSSIBLE = 10**9  # cycles of a layer on a chunk that cannot run it
 
 
@@ -44,6 +45,7 @@ class NetworkTables:
     names: tuple[str, ...]
     slots: Tensor  # (L,)
     positions: Tensor  # (L,)
+    fill: Tensor  # (L,) float64: part of an image's rows that a layer works on before its reader can start
     blocks: Tensor  # (L, 2, O, I)
     beats: Tensor  # (L, 2, O, I); IMPOSSIBLE where the chunk cannot run the layer
     depthwise: Tensor  # (L,) bool: may run on a depthwise chunk
@@ -99,6 +101,7 @@ def tabulate(
         names=tuple(names),
         slots=torch.tensor([slots.index(slot_of(n)) for n in names]),
         positions=torch.tensor([lp.out.height * lp.out.width for lp in plans]),
+        fill=torch.tensor([min(lp.kernel[0] / max(lp.source.height, 1), 1.0) for lp in plans], dtype=torch.float64),
         blocks=blocks,
         beats=beats,
         depthwise=depthwise,
@@ -171,13 +174,12 @@ def join(parts: Sequence[Candidates]) -> Candidates:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Costs:
-    """`busy` (B, C) cycles of each chunk; `cycles` (B,) of the busiest; resources and `multipliers` (B,) as float64."""
+class Costs(objectives.Costs):
+    """Also `busy` (B, C), the cycles of each chunk, and `layer_cycles` and `layer_energy` (B, L)."""
 
     busy: Tensor
-    cycles: Tensor
-    multipliers: Tensor
-    resources: Mapping[str, Tensor]
+    layer_cycles: Tensor
+    layer_energy: Tensor
 
 
 def allocate(tables: NetworkTables, c: Candidates) -> Tensor:
@@ -245,17 +247,63 @@ def evaluate(tables: NetworkTables, space: HardwareSpace, c: Candidates, family:
         weight_bits + input_bits + acc_bits
     )
     lut = lut.sum(1) + memory_bits // 16 + 2500
+    energy_BL = _layer_energy(
+        tables,
+        chunk_BL,
+        beats=tables.positions * words_BL,
+        writes=tables.positions * drains_BL,
+        multipliers=multipliers,
+        word=multipliers * weight_bits,
+        depth=weight_depth,
+        read=torch.where(c.kind == 1, out, into),
+        drain=drain,
+    )
+    cycles = busy.amax(1).double()
     return Costs(
         busy=busy,
-        cycles=busy.amax(1).double(),
-        multipliers=multipliers.sum(1).double(),
+        layer_cycles=cycles_BL,
+        layer_energy=energy_BL,
+        cycles=cycles,
+        latency=cycles + (cycles_BL * tables.fill).sum(1),
+        energy=energy_BL.sum(1),
         resources={
             "dsp": dsp.sum(1).double(),
             "bram": (bram.sum(1) + memory_bram).double(),
             "lut": lut.double(),
             "ff": (ff.sum(1) + 2000).double(),
+            "multipliers": multipliers.sum(1).double(),
         },
     )
+
+
+def _layer_energy(
+    tables: NetworkTables,
+    chunk_BL: Tensor,
+    *,
+    beats: Tensor,
+    writes: Tensor,
+    multipliers: Tensor,
+    word: Tensor,
+    depth: Tensor,
+    read: Tensor,
+    drain: Tensor,
+) -> Tensor:
+    """Energy (B, L) in pJ of the layers' products, weight reads and maps, after `autonba.cost.energy`, without the parts that
+    need a whole plan; `beats` and `writes` are of an image, the rest of each chunk (B, C)."""
+    model = HOROWITZ_45NM
+    bits, acc = tables.input_bits.double(), tables.acc_bits.double()
+    product = model.multiply_bit_pair * tables.weight_bits * bits + model.add_bit * acc
+    of_word = model.memory_bit * word * (word * depth / 8 / model.memory_bytes).sqrt()
+
+    def own(values_BC: Tensor) -> Tensor:
+        return values_BC.gather(1, chunk_BL)
+
+    map_access = model.memory_bit * (4096 / model.memory_bytes) ** 0.5
+    energy: Tensor = (
+        beats * (own(multipliers) * product + own(of_word) + own(read) * bits * map_access)
+        + writes * own(drain) * (acc * (16 * model.multiply_bit_pair + 2 * model.add_bit) + 8 * map_access)
+    ).double()
+    return energy
 
 
 def _block_rams(width: Tensor, depth: Tensor) -> Tensor:

@@ -18,78 +18,56 @@ from torch import Tensor
 
 from autonba.accelerator import Accelerator
 from autonba.boards import Board, Resources
+from autonba.cost.energy import energy_per_image
 from autonba.cost.resources import estimate
 from autonba.cost.schedule import simulate, size_buffers
-from autonba.errors import CapacityError
+from autonba.cost.throughput import fit_buffers
+from autonba.errors import CapacityError, DeadlockError
 from autonba.golden import Weights
 from autonba.mapping import plan
 from autonba.network import Network
 from autonba.search import candidates as cand
-from autonba.search.candidates import COSTS, Candidates, Costs, NetworkTables
+from autonba.search.candidates import Candidates, Costs, NetworkTables
+from autonba.search.objectives import RESOURCES, Goal
 from autonba.search.sampling import Annealing, gumbel, straight_through
 from autonba.search.spaces import HardwareSpace
 
-VIOLATION = 5.0  # of the score, for each factor e above a limit: outweighs any gain of cycles
-THRIFT = 0.02  # of the score, for using all of every limit: between equally fast accelerators, the smaller one
+LARGE = 40  # layers from which buffers are fitted by the fast simulation
 EXACT_CHECKS = 40  # candidates, best first, that are checked exactly before the search gives up
+PAIRS = 40_000  # of the pairs of factors that polishing changes in a round; where there are more, a random choice of them
+CORRECTED = (*RESOURCES, "latency", "energy")  # estimates that are corrected by exact figures
 
 
 @dataclass(frozen=True, kw_only=True)
-class Limits:
-    """What an accelerator may take: `resources` of the board or tighter, and multipliers in all."""
+class Target:
+    """Where the accelerator shall run, and what is wanted of it."""
 
     board: Board
-    resources: Mapping[str, float]
-    multipliers: int
-
-    @classmethod
-    def of(cls, board: Board, constraints: Mapping[str, float], space: HardwareSpace) -> Limits:
-        """The board's resources, tightened by `constraints`."""
-        own = {name: float(getattr(board.resources, name)) for name in COSTS}
-        return cls(
-            board=board,
-            multipliers=space.multipliers,
-            resources={name: min(own[name], float(constraints.get(name, own[name]))) for name in COSTS},
-        )
-
-    def excess(self, found: Resources) -> dict[str, float]:
-        """need / limit of every resource that exceeds its limit."""
-        return {
-            name: getattr(found, name) / max(limit, 1e-9)
-            for name, limit in self.resources.items()
-            if getattr(found, name) > limit
-        }
+    clock_mhz: float
+    goal: Goal
 
 
 @dataclass(frozen=True, kw_only=True)
 class Design:
-    """A checked accelerator with its buffers: steady-state cycles an image (simulated schedule) and exact resources."""
+    """A checked accelerator with its buffers: steady-state cycles an image (simulated schedule), exact resources, pJ an image."""
 
     accelerator: Accelerator
     cycles: float
     bound: int
     first_image: int
+    energy: float
     resources: Resources
 
-
-def score(costs: Costs, limits: Limits) -> Tensor:
-    """log(cycles), plus a penalty for every limit exceeded and a little for what is used (B,)."""
-    total = torch.log(costs.cycles)
-    used = torch.zeros_like(total)
-    for need, limit in [(costs.resources[n], limits.resources[n]) for n in COSTS] + [
-        (costs.multipliers, float(limits.multipliers))
-    ]:
-        total = total + VIOLATION * torch.relu(torch.log(need.clamp(min=1e-3) / max(limit, 1e-3)))
-        used = used + (need / max(limit, 1.0)).clamp(max=2.0)
-    return total + THRIFT * used / 5
-
-
-def feasible(costs: Costs, limits: Limits) -> Tensor:
-    """Whether each candidate is within the limits by the estimate (B,)."""
-    fits = costs.multipliers <= limits.multipliers
-    for name in COSTS:
-        fits &= costs.resources[name] <= limits.resources[name]
-    return fits
+    @property
+    def figures(self) -> dict[str, float]:
+        """Every metric that a limit may hold."""
+        return {
+            "cycles": self.cycles,
+            "latency": float(self.first_image),
+            "energy": self.energy,
+            "multipliers": float(self.accelerator.multipliers),
+            **{name: float(getattr(self.resources, name)) for name in RESOURCES},
+        }
 
 
 class AcceleratorSearch:
@@ -100,12 +78,12 @@ class AcceleratorSearch:
         *,
         space: HardwareSpace,
         slots: Sequence[str],
-        limits: Limits,
+        target: Target,
         seed: int,
         annealing: Annealing | None = None,
         rate: float = 0.12,
     ) -> None:
-        self.space, self.slots, self.limits = space, tuple(slots), limits
+        self.space, self.slots, self.target, self.goal = space, tuple(slots), target, target.goal
         self.annealing = annealing or Annealing(first=2.0, last=0.5)
         self.generator = torch.Generator().manual_seed(seed)
         n, lanes = space.chunks, len(space.lanes)
@@ -117,7 +95,7 @@ class AcceleratorSearch:
         self.optimizer = torch.optim.Adam([self.gamma], lr=rate, betas=(0.5, 0.9))
         self.best: Candidates | None = None
         self.champions: Candidates | None = None  # the best of each number of chunks
-        self.correction = dict.fromkeys(COSTS, 1.0)  # exact resources over estimated ones, set by `calibrate`
+        self.correction = dict.fromkeys(CORRECTED, 1.0)  # exact figures over estimated ones, set by `calibrate`
 
     def candidates(self, choice_BF: Tensor) -> Candidates:
         """Candidates of choices (B, factors) in the order of `sizes`."""
@@ -139,6 +117,32 @@ class AcceleratorSearch:
         """Inverse of `candidates` for legal candidates."""
         return torch.cat([c.count[:, None], c.kind, c.out, c.into, c.drain, c.multiplier, c.chunk], dim=1)
 
+    def smallest(self) -> Candidates:
+        """One chunk with one multiplier built of LUTs."""
+        return self.candidates(torch.zeros(1, len(self.sizes), dtype=torch.int64))
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that changes from step to step."""
+        kept = {name: None if c is None else self.choices(c) for name, c in self._kept().items()}
+        return {
+            "gamma": self.gamma.detach().clone(),
+            "optimizer": self.optimizer.state_dict(),
+            "generator": self.generator.get_state(),
+            "correction": dict(self.correction),
+            **kept,
+        }
+
+    def _kept(self) -> dict[str, Candidates | None]:
+        return {"best": self.best, "champions": self.champions}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from `state`."""
+        self.gamma.data.copy_(state["gamma"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.generator.set_state(state["generator"])
+        self.correction = dict(state["correction"])
+        self.best, self.champions = (None if state[n] is None else self.candidates(state[n]) for n in ("best", "champions"))
+
     def random(self, count: int) -> Candidates:
         """Candidates drawn uniformly over the choices of every factor."""
         uniform = (self.mask + gumbel((count, *self.mask.shape), self.generator)).argmax(-1)
@@ -146,24 +150,40 @@ class AcceleratorSearch:
 
     def costs(self, tables: NetworkTables, c: Candidates) -> Costs:
         """Costs of candidates for a network."""
-        found = cand.evaluate(tables, self.space, c, self.limits.board.family)
-        return replace(found, resources={n: v * self.correction[n] for n, v in found.resources.items()})
+        found, by = cand.evaluate(tables, self.space, c, self.target.board.family), self.correction
+        return replace(
+            found,
+            latency=found.latency * by["latency"],
+            energy=found.energy * by["energy"],
+            resources={n: v * by.get(n, 1.0) for n, v in found.resources.items()},
+        )
+
+    def score(self, tables: NetworkTables, c: Candidates) -> Tensor:
+        """Score (B,) of candidates for a network; the smallest is the best."""
+        return self.goal.score(self.costs(tables, c))
 
     def calibrate(self, network: Network, tables: NetworkTables, *, count: int = 24) -> None:
-        """Set `correction` to the median ratio of exact and estimated resources of random accelerators."""
+        """Set `correction` to the median ratio of exact and estimated figures of random accelerators."""
+        most = self.goal.limits.get("multipliers", math.inf)
         pool = self.random(64 * count)
-        small = (self.costs(tables, pool).multipliers <= self.limits.multipliers).nonzero()[:count, 0]
+        self.correction = dict.fromkeys(CORRECTED, 1.0)
+        small = (self.costs(tables, pool).resources["multipliers"] <= most).nonzero()[:count, 0]
         drawn = pool.pick(small)
-        self.correction = dict.fromkeys(COSTS, 1.0)
-        guess = self.costs(tables, drawn).resources
+        guess = self.costs(tables, drawn)
+        wanted = [n for n in CORRECTED if n != "latency" or "latency" in {**self.goal.limits, **self.goal.weights}]
         designs = [
-            exact(network, cand.accelerator(tables, self.space, drawn, n), self.limits, sized=False)
+            exact(
+                network,
+                cand.accelerator(tables, self.space, drawn, n),
+                self.target,
+                sized=False,
+                images=1 if "latency" in wanted else 0,
+            ).figures
             for n in range(len(drawn))
         ]
-        for name in COSTS:
-            ratios = sorted(
-                getattr(d.resources, name) / float(g) for d, g in zip(designs, guess[name], strict=True) if g > 0
-            )
+        for name in wanted:
+            pairs = zip(designs, guess.metric(name).tolist(), strict=True)
+            ratios = sorted(d[name] / g for d, g in pairs if g > 0 and d[name] > 0)
             if ratios:
                 self.correction[name] = max(ratios[len(ratios) // 2], 0.05)
 
@@ -174,7 +194,7 @@ class AcceleratorSearch:
         weight_BFK = straight_through(torch.softmax((self.gamma + self.mask + noise) / temperature, dim=-1))
         choice_BF = weight_BFK.detach().argmax(-1)
         drawn = self.candidates(choice_BF)
-        points = score(self.costs(tables, drawn), self.limits)
+        points = self.score(tables, drawn)
         advantage = ((points - points.mean()) / (points.std() + 1e-9)).clamp(-3, 3).float()
         chosen = weight_BFK.gather(-1, choice_BF[..., None])[..., 0]  # 1 forward, Gumbel-softmax gradient backward
         loss = (advantage[:, None] * chosen).mean(0).sum()
@@ -188,28 +208,30 @@ class AcceleratorSearch:
                 *([] if self.champions is None else [self.champions]),
             ]
         )
-        found = score(self.costs(tables, joined), self.limits)
+        found = self.score(tables, joined)
         self.best = joined.pick(found.argmin()[None])
         own = [(joined.count == n).nonzero()[:, 0] for n in range(self.space.chunks)]
         self.champions = joined.pick(torch.stack([index[found[index].argmin()] for index in own if len(index)]))
         return float(found.min())
 
     def polish(self, tables: NetworkTables, start: Candidates, rounds: int = 30) -> list[Candidates]:
-        """Better and better candidates from `start`, each the best of all that differ in one or two factors; last is best."""
+        """Better and better candidates from `start`, each the best of all that differ in one or two factors."""
         moves = [(row, value) for row, size in enumerate(self.sizes) for value in range(size)]
-        pairs = [(a, b) for a, b in itertools.combinations(range(len(moves)), 2) if moves[a][0] != moves[b][0]]
-        first, second = (torch.tensor(t) for t in zip(*pairs, strict=True))
         rows, values = (torch.tensor(t) for t in zip(*moves, strict=True))
-        path = [start]
-        best = float(score(self.costs(tables, start), self.limits))
+        first, second = torch.triu_indices(len(moves), len(moves), 1)
+        different = rows[first] != rows[second]
+        pairs = torch.stack([first[different], second[different]])
+        if pairs.shape[1] > PAIRS:
+            pairs = pairs[:, torch.randperm(pairs.shape[1], generator=self.generator)[:PAIRS]]
+            pairs = torch.cat([pairs, torch.arange(len(moves)).expand(2, -1)], dim=1)
+        path, best = [start], float(self.score(tables, start))
         for _ in range(rounds):
-            near = self.choices(path[-1]).repeat(len(pairs), 1)
-            number = torch.arange(len(pairs))
-            near[number, rows[first]] = values[first]
-            near[number, rows[second]] = values[second]
+            near = self.choices(path[-1]).repeat(pairs.shape[1], 1)
+            number = torch.arange(len(near))
+            for part in pairs:
+                near[number, rows[part]] = values[part]
             drawn = self.candidates(near)
-            parts = [score(self.costs(tables, drawn.pick(part)), self.limits) for part in torch.split(number, 4096)]
-            points = torch.cat(parts)
+            points = torch.cat([self.score(tables, drawn.pick(part)) for part in torch.split(number, 4096)])
             if float(points.min()) >= best - 1e-9:
                 break
             best = float(points.min())
@@ -218,18 +240,40 @@ class AcceleratorSearch:
 
 
 def exact(
-    network: Network, accelerator: Accelerator, limits: Limits, *, weights: Weights | None = None, sized: bool = True
+    network: Network,
+    accelerator: Accelerator,
+    target: Target,
+    *,
+    weights: Weights | None = None,
+    sized: bool = True,
+    images: int = 0,
+    given: bool = False,
 ) -> Design:
-    """Buffers, schedule and resources of an accelerator for an integer network."""
-    whole = size_buffers(network, accelerator) if sized else cand.least_plan(network, accelerator).accelerator
+    """Buffers, schedule and resources of an accelerator for an integer network.
+
+    Without `sized`, buffers are the smallest that work (with `given`, the accelerator's own), and `images` are simulated:
+    with none, cycles are the busiest chunk's and those of the first image unknown.
+    """
+    if sized:
+        large = len(network.layers) > LARGE
+        whole = fit_buffers(network, accelerator) if large else size_buffers(network, accelerator)
+        images = 10  # ten images cannot show less than the bound in the long run
+    else:
+        whole = accelerator if given else cand.least_plan(network, accelerator).accelerator
     mapped = plan(network, whole, weights)
-    schedule = simulate(mapped, 10) if sized else None  # ten images cannot show less than the bound in the long run
+    try:
+        schedule = simulate(mapped, images) if images else None
+    except DeadlockError:
+        if sized:
+            raise
+        schedule = None  # the smallest buffers do not always let every layer run
     return Design(
         accelerator=whole,
         bound=mapped.bottleneck,
-        resources=estimate(mapped, limits.board.family, weights),
-        cycles=max(schedule.per_image if schedule else 0.0, float(mapped.bottleneck)),
-        first_image=schedule.first_image if schedule else 0,
+        resources=estimate(mapped, target.board.family, weights),
+        energy=energy_per_image(mapped).total,
+        cycles=max(schedule.per_image if schedule and images > 1 else 0.0, float(mapped.bottleneck)),
+        first_image=simulate(mapped, 1).first_image if schedule else 0,
     )
 
 
@@ -260,61 +304,70 @@ def search(
     assert engine.champions is not None
     starts = [engine.champions.pick(torch.tensor([n])) for n in range(len(engine.champions))]
     paths = [engine.polish(tables, start) for start in [engine.best, *starts]]
-    best_of = [score(engine.costs(tables, cand.join(path)), engine.limits) for path in paths]
+    best_of = [engine.score(tables, cand.join(path)) for path in paths]
     curve.append(min(float(points.min()) for points in best_of))
     pool = cand.join(
-        [*itertools.chain.from_iterable(paths), ranked(engine, tables, samples, EXACT_CHECKS), smallest(engine)]
+        [*itertools.chain.from_iterable(paths), ranked(engine, tables, samples, EXACT_CHECKS), engine.smallest()]
     )
     closest: tuple[float, str, float] | None = None
     best: Design | None = None
-    order = score(engine.costs(tables, pool), engine.limits).argsort(stable=True).tolist()
+    goal = engine.goal
+    order = engine.score(tables, pool).argsort(stable=True).tolist()
     for index in dict.fromkeys([*order[:EXACT_CHECKS], len(pool) - 1]):
         accelerator = cand.accelerator(tables, engine.space, pool, index)
-        design = exact(network, accelerator, engine.limits, weights=weights, sized=False)
-        excess = engine.limits.excess(design.resources)
+        timed = 1 if "latency" in goal.limits else 0
+        design = exact(network, accelerator, engine.target, weights=weights, sized=False, images=timed)
+        excess = goal.excess(design.figures)
         if not excess:  # fits with the smallest buffers; now with those that lose no throughput
-            design = exact(network, accelerator, engine.limits, weights=weights)
-            excess = engine.limits.excess(design.resources)
-        if not excess and accelerator.multipliers <= engine.limits.multipliers:
+            design = exact(network, accelerator, engine.target, weights=weights)
+            excess = goal.excess(design.figures)
+        if not excess:
             best = design
             break
-        if excess:
-            name = max(excess, key=lambda n: excess[n])
-            if closest is None or excess[name] < closest[0]:
-                closest = (excess[name], name, getattr(design.resources, name))
+        name = max(excess, key=lambda n: excess[n])
+        if closest is None or excess[name] < closest[0]:
+            closest = (excess[name], name, design.figures[name])
     if best is None:
         assert closest is not None
-        raise too_large(closest[1], closest[2], engine.limits)
+        raise out_of_reach(closest[1], closest[2], engine.target)
     return Found(design=best, curve=curve)
 
 
-def too_large(name: str, need: float, limits: Limits) -> CapacityError:
+def out_of_reach(name: str, need: float, target: Target) -> CapacityError:
     """The error that says by how much a network misses a limit."""
+    limit, clock = target.goal.limits[name], target.clock_mhz
+    where = f"on {target.board.name} at {clock:g} MHz"
+    if name == "cycles":
+        return CapacityError(
+            f"min-fps must be at most {clock * 1e6 / need:.1f} images/s {where} with the other limits, "
+            f"not {clock * 1e6 / limit:g}; lower it, loosen another limit, or take a larger board or a smaller network"
+        )
+    if name in ("latency", "energy"):
+        key, unit, scale = ("max-latency-ms", "ms", 1e-3 / clock) if name == "latency" else ("max-energy-uj", "uJ", 1e-6)
+        return CapacityError(
+            f"{key} must be at least {need * scale:.4g} {unit} {where} with the other limits, not {limit * scale:.4g}; raise it, "
+            "loosen another limit, or take a smaller network"
+        )
     return CapacityError(
-        f"the network needs at least {math.ceil(need)} {name} on {limits.board.name}, and the limit is "
-        f"{limits.resources[name]:g}; raise the limit, take a larger board or a smaller network"
+        f"the network needs at least {math.ceil(need)} {name} on {target.board.name}, and the limit is "
+        f"{limit:g}; raise the limit, take a larger board or a smaller network"
     )
 
 
 def check_possible(network: Network, engine: AcceleratorSearch, tables: NetworkTables) -> None:
     """Raise CapacityError where even the smallest accelerator of the space exceeds a limit."""
-    design = exact(network, cand.accelerator(tables, engine.space, smallest(engine)), engine.limits, sized=False)
-    excess = engine.limits.excess(design.resources)
+    design = exact(network, cand.accelerator(tables, engine.space, engine.smallest()), engine.target, sized=False)
+    excess = {name: by for name, by in engine.goal.excess(design.figures).items() if name in RESOURCES}
     if excess:
         name = max(excess, key=lambda n: excess[n])
-        raise too_large(name, getattr(design.resources, name), engine.limits)
+        raise out_of_reach(name, design.figures[name], engine.target)
 
 
 def ranked(engine: AcceleratorSearch, tables: NetworkTables, samples: int, count: int) -> Candidates:
     """The `count` best of `samples` draws from gamma as it is."""
     noise = gumbel((samples, *engine.mask.shape), engine.generator)
     drawn = engine.candidates((engine.gamma.detach() + engine.mask + noise).argmax(-1))
-    return drawn.pick(score(engine.costs(tables, drawn), engine.limits).argsort(stable=True)[:count])
-
-
-def smallest(engine: AcceleratorSearch) -> Candidates:
-    """One chunk with one multiplier built of LUTs."""
-    return engine.candidates(torch.zeros(1, len(engine.sizes), dtype=torch.int64))
+    return drawn.pick(engine.score(tables, drawn).argsort(stable=True)[:count])
 
 
 def random_designs(
@@ -335,18 +388,18 @@ def random_designs(
     designs: list[dict[str, Any]] = []
     for _ in range(batches):
         drawn = engine.random(batch)
-        fits = feasible(engine.costs(tables, drawn), engine.limits).nonzero()[:, 0]
+        fits = within(engine.goal, engine.costs(tables, drawn)).nonzero()[:, 0]
         for index in fits.tolist():
             if len(designs) == count:
                 return designs
             design = exact(
                 network,
                 cand.accelerator(tables, engine.space, drawn, index),
-                engine.limits,
+                engine.target,
                 weights=weights,
                 sized=False,
             )
-            if engine.limits.excess(design.resources):
+            if any(name in (*RESOURCES, "multipliers") for name in engine.goal.excess(design.figures)):
                 continue
             r = design.resources
             designs.append(
@@ -361,3 +414,8 @@ def random_designs(
                 }
             )
     return designs
+
+
+def within(goal: Goal, costs: Costs) -> Tensor:
+    """Whether each candidate keeps the limits on resources (B,); time and energy are what random designs are compared by."""
+    return replace(goal, limits={n: v for n, v in goal.limits.items() if n in (*RESOURCES, "multipliers")}).feasible(costs)

@@ -1,9 +1,14 @@
-"""Data sets as uint8 images (N, C, H, W) with a fixed, stated split: the embedded digits, or a folder with a folder a class."""
+"""Data sets as uint8 images (N, C, H, W) with a fixed, stated split.
+
+They come as the embedded digits, a folder with a folder of images a class, CIFAR's own pickled batches, or NumPy arrays.
+"""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import redirect_stderr
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from autonba.errors import DataError
+from autonba.search import array_files
 
 Images = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.int64]
@@ -20,7 +26,10 @@ Labels = npt.NDArray[np.int64]
 DIGITS_TEST = 360  # images of the test split of the 1797; stratified, fixed
 DIGITS_VALIDATION = 288
 SPLIT_SEED = 20260101  # fixes every split; independent of a search's seed
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
+FRACTION = 0.2  # of the images that a split is drawn from, where it is not said
+READERS = 4  # threads that decode images; Pillow lets go of Python's lock while it decodes
+READ_AT_ONCE = 256  # images between two reports of progress
+Tick = Callable[[float], None]  # told the finished fraction
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +41,12 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height, width of an image."""
+        _, c, h, w = self.images.shape
+        return c, h, w
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,21 +74,41 @@ class Dataset:
         )
 
 
-def load(name: str, shape: tuple[int, int, int] | None = None, classes: Sequence[str] | None = None) -> Dataset:
-    """'digits', or the path of a folder of images.
+def load(
+    name: str,
+    shape: tuple[int, int, int] | None = None,
+    classes: Sequence[str] | None = None,
+    *,
+    val: float | None = None,
+    test: float | None = None,
+    tick: Tick = lambda done: None,
+) -> Dataset:
+    """'digits', the path of a folder (of images, or of CIFAR's batches), or of an .npz file.
 
     `shape` (C, H, W) and `classes` are those of a network that shall read the images; without, the first file decides.
-    Raises DataError naming the file that cannot be read.
+    `val` and `test` size the splits that the files do not hold themselves, as a fraction of the images that are left to draw
+    from (test is drawn first) or, from 1 on, a number of images. Raises DataError naming the file that cannot be read.
     """
+    path = Path(name)
     if name == "digits":
-        dataset = digits()
-        if shape is not None and shape != dataset.shape:
-            raise DataError(
-                f"dataset 'digits' has images of shape {list(dataset.shape)}, and the network reads "
-                f"{list(shape)}; name the data set that the bundle was searched for"
-            )
+        dataset = digits(val, test)
+    elif path.suffix == ".npz" and path.is_file():
+        dataset = _drawn(name_of(name), array_files.npz(path), val, test)
+    elif path.is_dir():
+        folder = array_files.cifar_folder(path)
+        if folder is None:
+            dataset = image_folder(path, shape, val=val, test=test, tick=tick)
+        else:
+            dataset = _drawn(name_of(name), array_files.cifar(folder), val, test)
     else:
-        dataset = image_folder(Path(name), shape)
+        raise DataError(
+            f"dataset must be 'digits', a folder of images or of CIFAR's batches, or an .npz file, and {name!r} is none of these"
+        )
+    if shape is not None and shape != dataset.shape:
+        raise DataError(
+            f"dataset {name!r} has images of shape {list(dataset.shape)}, and the network reads "
+            f"{list(shape)}; name the data set that the bundle was searched for"
+        )
     if classes is not None and tuple(classes) != dataset.classes:
         raise DataError(
             f"dataset {name!r} must have the network's classes {list(classes)}, not {list(dataset.classes)}"
@@ -81,53 +116,94 @@ def load(name: str, shape: tuple[int, int, int] | None = None, classes: Sequence
     return dataset
 
 
-def digits() -> Dataset:
+def name_of(dataset: str) -> str:
+    """The name of the data set that `load(dataset)` gives."""
+    path = Path(dataset)
+    if dataset == "digits" or not path.is_dir():
+        return dataset if dataset == "digits" else path.stem
+    folder = array_files.cifar_folder(path)
+    return path.name if folder is None else "cifar10" if (folder / "data_batch_1").is_file() else "cifar100"
+
+
+def digits(val: float | None = None, test: float | None = None) -> Dataset:
     """scikit-learn's 1797 digits, 8x8, pixel 0..16 as round(v * 255 / 16); 1149 / 288 / 360 images, stratified."""
     from sklearn.datasets import load_digits
 
     raw = load_digits()
     images = np.floor(raw.images * 255 / 16 + 0.5).astype(np.uint8)[:, None]
-    labels = raw.target.astype(np.int64)
-    rest, test = _stratified(labels, DIGITS_TEST, SPLIT_SEED)
-    inner, val = _stratified(labels[rest], DIGITS_VALIDATION, SPLIT_SEED + 1)
-    return Dataset(
-        name="digits",
-        classes=tuple(str(d) for d in range(10)),
-        train=_take(images, labels, rest[inner]),
-        val=_take(images, labels, rest[val]),
-        test=_take(images, labels, test),
-    )
+    whole = {"train": Split(images=images, labels=raw.target.astype(np.int64))}
+    return _split("digits", whole, tuple(str(d) for d in range(10)), val or DIGITS_VALIDATION, test or DIGITS_TEST)
 
 
-def image_folder(root: Path, shape: tuple[int, int, int] | None = None) -> Dataset:
+def image_folder(
+    root: Path,
+    shape: tuple[int, int, int] | None = None,
+    *,
+    val: float | None = None,
+    test: float | None = None,
+    tick: Tick = lambda done: None,
+) -> Dataset:
     """A folder `root/train/<class>/*` (with `root/test/<class>/*` or `root/val/<class>/*` where they exist) or `root/<class>/*`.
 
     The first image (by name) fixes size and grey or colour unless `shape` does; others are resized to it. Splits that
     do not exist as folders are drawn from the training images, stratified, always the same.
     """
-    if not root.is_dir():
-        raise DataError(f"dataset must be 'digits' or a folder of images, and {str(root)!r} is neither")
     train_root = root / "train" if (root / "train").is_dir() else root
     classes = tuple(sorted(p.name for p in train_root.iterdir() if p.is_dir() and not p.name.startswith(".")))
     if len(classes) < 2:
         raise DataError(f"{train_root}: the folder must hold at least two folders, one a class, not {len(classes)}")
-    files = _files(train_root, classes)
-    if shape is None:
-        shape = _shape_of(files[0][0])
-    splits = {"train": _read(files, shape)}
+    files = {"train": _files(train_root, classes)}
     for name in ("val", "test"):
         if train_root != root and (root / name).is_dir():
-            splits[name] = _read(_files(root / name, classes), shape)
-    for offset, name in enumerate(("test", "val")):
-        if name not in splits:
-            whole = splits["train"]
-            rest, part = _stratified(whole.labels, max(len(classes), len(whole) // 5), SPLIT_SEED + offset)
-            splits["train"] = _take(whole.images, whole.labels, rest)
-            splits[name] = _take(whole.images, whole.labels, part)
-    for name, split in splits.items():
-        if not len(split):
-            raise DataError(f"{root}: the {name} split must hold images, and it is empty; add images")
-    return Dataset(name=root.name, classes=classes, **splits)
+            files[name] = _files(root / name, classes)
+    if shape is None:
+        shape = _shape_of(files["train"][0][0])
+    count, done, splits = sum(len(own) for own in files.values()), 0, {}
+    for name, own in files.items():
+        splits[name] = _read(own, shape, lambda part, done=done, own=own: tick((done + part * len(own)) / count))  # type: ignore[misc]
+        done += len(own)
+    return _split(root.name, splits, classes, val, test)
+
+
+def _drawn(name: str, found: array_files.Parts, val: float | None, test: float | None) -> Dataset:
+    splits = {split: Split(images=images, labels=labels) for split, (images, labels) in found.parts.items()}
+    return _split(name, splits, found.classes, val, test)
+
+
+def _split(
+    name: str, splits: dict[str, Split], classes: tuple[str, ...], val: float | None, test: float | None
+) -> Dataset:
+    """The splits that are there, and those that are missing drawn from the training images: stratified, always the same."""
+    for offset, (split, size) in enumerate((("test", test), ("val", val))):
+        if split in splits:
+            if size is not None:
+                raise DataError(f"{split} must not be given for data set {name!r}, which has {split} images of its own")
+            continue
+        whole = splits["train"]
+        count = _count(split, size, len(whole), len(classes))
+        rest, part = _stratified(whole.labels, count, SPLIT_SEED + offset)
+        splits = {**splits, "train": _take(whole.images, whole.labels, rest)}
+        splits[split] = _take(whole.images, whole.labels, part)
+    for split, own in splits.items():
+        if not len(own):
+            raise DataError(f"data set {name!r}: the {split} split must hold images, and it is empty; add images")
+        if own.shape != splits["train"].shape:
+            raise DataError(
+                f"data set {name!r}: {split} images must have the training images' shape {list(splits['train'].shape)}, "
+                f"not {list(own.shape)}"
+            )
+    return Dataset(name=name, classes=classes, **splits)
+
+
+def _count(split: str, size: float | None, images: int, classes: int) -> int:
+    """Images of a split to be drawn from `images`."""
+    if size is None:
+        return max(classes, images // round(1 / FRACTION))
+    if not 0 < size < images or (size >= 1 and size != int(size)):
+        raise DataError(
+            f"{split} must be a fraction above 0 and below 1, or a whole number of images below {images}, not {size!r}"
+        )
+    return round(size * images) if size < 1 else int(size)
 
 
 def _files(root: Path, classes: Sequence[str]) -> list[tuple[Path, int]]:
@@ -144,9 +220,8 @@ def _open(path: Path) -> Any:
     from PIL import Image
 
     try:
-        with redirect_stderr(io.StringIO()):
-            image = Image.open(path)
-            image.load()
+        image = Image.open(path)
+        image.load()
     except Exception as error:  # Pillow raises many kinds for damaged files
         raise DataError(
             f"{path}: the file must be a readable image ({str(error).splitlines()[0] if str(error) else type(error).__name__}); "
@@ -156,21 +231,35 @@ def _open(path: Path) -> Any:
 
 
 def _shape_of(path: Path) -> tuple[int, int, int]:
-    image = _open(path)
+    with redirect_stderr(io.StringIO()):
+        image = _open(path)
     return (1 if image.mode in ("1", "L", "I", "I;16", "F", "LA") else 3), image.height, image.width
 
 
-def _read(files: Sequence[tuple[Path, int]], shape: tuple[int, int, int]) -> Split:
+def _read(files: Sequence[tuple[Path, int]], shape: tuple[int, int, int], tick: Tick) -> Split:
+    """Decode in a few threads; the first bad file, by name, is the one that is told."""
     from PIL import Image
 
     channels, height, width = shape
     images = np.empty((len(files), channels, height, width), dtype=np.uint8)
-    for index, (path, _) in enumerate(files):
-        image = _open(path).convert("L" if channels == 1 else "RGB")
+
+    def read(index: int) -> None:
+        image = _open(files[index][0]).convert("L" if channels == 1 else "RGB")
         if image.size != (width, height):
             image = image.resize((width, height), Image.Resampling.BILINEAR)
         values = np.asarray(image, dtype=np.uint8)
         images[index] = values[None] if channels == 1 else values.transpose(2, 0, 1)
+
+    def read_all(first: int) -> int:
+        last = min(first + READ_AT_ONCE, len(files))
+        for index in range(first, last):
+            read(index)
+        return last
+
+    Image.init()  # else the threads race to load Pillow's plugins
+    with redirect_stderr(io.StringIO()), ThreadPoolExecutor(min(READERS, os.cpu_count() or 1)) as pool:
+        for last in pool.map(read_all, range(0, len(files), READ_AT_ONCE)):
+            tick(last / len(files))
     return Split(images=images, labels=np.array([label for _, label in files], dtype=np.int64))
 
 

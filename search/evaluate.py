@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from autonba import golden
-from autonba.bundle import Bundle, read_arrays
+from autonba.bundle import Bundle, read_arrays, read_json
 from autonba.search import datasets, export
 from autonba.search.train import accuracy
 
@@ -15,11 +15,12 @@ from autonba.search.train import accuracy
 def evaluate(bundle: Bundle, dataset: str) -> dict[str, Any]:
     """{'float', 'quantized', 'integer': fraction right on the test split, 'images': how many}.
 
+    A test split that must be drawn from the images is the search's, by the size in report/search.json.
     Raises DataError where the images do not suit the network, BundleError where search/model.npz is missing or damaged.
     """
     network, weights = bundle.design.network, bundle.weights
     shape = (network.input.channels, network.input.height, network.input.width)
-    test = datasets.load(dataset, shape, network.classes).test
+    test = datasets.load(dataset, shape, network.classes, test=_test_size(bundle, dataset)).test
     arrays = read_arrays(bundle.path / "search" / "model.npz")
     found: dict[str, Any] = {"images": len(test)}
     for name, quantized in (("float", False), ("quantized", True)):
@@ -31,3 +32,11 @@ def evaluate(bundle: Bundle, dataset: str) -> dict[str, Any]:
     ]
     found["integer"] = accuracy(np.concatenate(whole), test)
     return found
+
+
+def _test_size(bundle: Bundle, dataset: str) -> float | None:
+    """Size of the test split that the search drew from this data set; None where it drew none, or a standard one."""
+    path = bundle.path / "report" / "search.json"
+    document = read_json(path) if path.is_file() else {}
+    size: float | None = document.get("split", {}).get("test") if document.get("dataset") == datasets.name_of(dataset) else None
+    return size

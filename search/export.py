@@ -19,10 +19,11 @@ import torch.nn.functional as F
 
 from autonba.arithmetic import LOGIT_BITS, MAX_SHIFT, MULTIPLIER_BITS, RESIDUAL_MULTIPLIER_BITS, IntArray, value_range
 from autonba.errors import BundleError
-from autonba.golden import LayerWeights, Weights
+from autonba.golden import BATCH, LayerWeights, Weights, evaluate
 from autonba.network import INPUT, Layer, Network, shuffle_order
+from autonba.search.augmentation import INPUT_SCALE
 from autonba.search.quantizers import weight_scale
-from autonba.search.train import INPUT_SCALE, Model
+from autonba.search.train import Model, Tick
 
 RealArray = npt.NDArray[np.float64]
 
@@ -215,15 +216,28 @@ def evaluate_folded(
 def predict_folded(network: Network, folded: FoldedNetwork, images: npt.NDArray[np.uint8], quantized: bool) -> IntArray:
     """Class number of each image."""
     last = network.layers[-1].name
-    parts = [evaluate_folded(network, folded, images[i : i + 256], quantized)[last] for i in range(0, len(images), 256)]
+    parts = [evaluate_folded(network, folded, images[i : i + BATCH], quantized)[last] for i in range(0, len(images), BATCH)]
     classes: IntArray = np.concatenate(parts).reshape(len(images), -1).argmax(axis=1)
     return classes
 
 
 def mismatches(network: Network, folded: FoldedNetwork, weights: Weights, images: npt.NDArray[np.uint8]) -> int:
     """Elements of all layers in which the integer network and the fake-quantized one differ."""
-    from autonba.golden import evaluate
+    return compare(network, folded, weights, images)[2]
 
-    exact = evaluate(network, weights, images.astype(np.int64))
-    fake = evaluate_folded(network, folded, images, quantized=True)
-    return sum(int((exact[layer.name] != fake[layer.name]).sum()) for layer in network.layers)
+
+def compare(
+    network: Network, folded: FoldedNetwork, weights: Weights, images: npt.NDArray[np.uint8], tick: Tick = lambda done: None
+) -> tuple[IntArray, IntArray, int]:
+    """Classes that the integer and the fake-quantized network give (N,), and elements of all layers in which they differ."""
+    last = network.layers[-1].name
+    whole, fake, differing = [], [], 0
+    for first in range(0, len(images), BATCH):
+        part = images[first : first + BATCH]
+        exact = evaluate(network, weights, part.astype(np.int64))
+        real = evaluate_folded(network, folded, part, quantized=True)
+        differing += sum(int((exact[layer.name] != real[layer.name]).sum()) for layer in network.layers)
+        whole.append(exact[last].reshape(len(part), -1).argmax(axis=1))
+        fake.append(real[last].reshape(len(part), -1).argmax(axis=1))
+        tick(min(1.0, (first + BATCH) / len(images)))
+    return np.concatenate(whole), np.concatenate(fake), differing

@@ -31,12 +31,14 @@ THRIFT = 0.02  # of the score, for using all of every resource: between equally 
 @dataclass(frozen=True, kw_only=True)
 class Costs:
     """Of each candidate (B,), float64: steady-state `cycles` an image, `latency` of the first image in cycles, `energy` of an
-    image in pJ, and `resources`: dsp, bram, lut, ff, multipliers."""
+    image in pJ, and `resources`: dsp, bram, lut, ff, multipliers. `busy` (B, parts), where there is one, holds the cycles of the
+    parts whose largest is `cycles`."""
 
     cycles: Tensor
     latency: Tensor
     energy: Tensor
     resources: Mapping[str, Tensor]
+    busy: Tensor | None = None
 
     def metric(self, name: str) -> Tensor:
         """One of METRICS."""
@@ -59,11 +61,16 @@ class Goal:
                 if name not in METRICS:
                     raise SpecError(f"{where}: key must be one of {', '.join(METRICS)}, not {name!r}")
 
-    def score(self, costs: Costs) -> Tensor:
-        """Logarithm of the objective, plus a penalty for every limit exceeded and a little for what is used (B,)."""
+    def value(self, costs: Costs) -> Tensor:
+        """Logarithm of the objective alone (B,)."""
         total = torch.zeros_like(costs.cycles)
         for name, weight in self.weights.items():
             total = total + weight * torch.log(costs.metric(name).clamp(min=1e-3))
+        return total
+
+    def score(self, costs: Costs) -> Tensor:
+        """Logarithm of the objective, plus a penalty for every limit exceeded and a little for what is used (B,)."""
+        total = self.value(costs)
         used = torch.zeros_like(total)
         for name, limit in self.limits.items():
             need = costs.metric(name)

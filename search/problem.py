@@ -6,8 +6,9 @@ Suffixes: B candidates, F factors.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -28,11 +29,34 @@ class Problem(Protocol):
         ...
 
 
+@runtime_checkable
+class Staged(Protocol):
+    """A problem whose factors form parts, with `Costs.busy` of each part, and that answers what is cheapest at given prices."""
+
+    @property
+    def sizes(self) -> tuple[int, ...]: ...
+
+    @property
+    def goal(self) -> Goal: ...
+
+    @property
+    def groups(self) -> tuple[tuple[int, ...], ...]:
+        """Factors whose joint choices are few enough to be tried together; the others are ordered."""
+        ...
+
+    def evaluate(self, choice_BF: Tensor) -> Costs: ...
+
+    def respond(self, target: float, prices: Mapping[str, float]) -> Tensor | None:
+        """Choices (F,) of at most `target` cycles with nearly the least sum of prices times metrics; None where none is known."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class Found:
     """What an engine found: the best candidate's choices (F,), its score, whether it is within every limit, and the way there.
 
-    `curve` holds (evaluations, seconds, best score so far). `proven`: no candidate of the problem is better.
+    `curve` holds (evaluations, CPU-seconds, logarithm of the best objective so far, infinite where none keeps the limits).
+    `proven`: no candidate of the problem is better.
     """
 
     choice: Tensor

@@ -1,30 +1,33 @@
 """Fake quantization with gradients: what the integer arithmetic does to a tensor, in real numbers.
 
-Rounding is half-up, as in the hardware. Weights are signed and symmetric, one scale an output channel (or one a tensor);
-activations have one scale a tensor, unsigned after ReLU, signed for linear layers, zero point 0.
-Suffixes: O output channels, I input channels of a group, K kernel.
+Rounding is half-up, as in the hardware, with the gradient of the identity (straight-through). Weights are signed and symmetric,
+one scale an output channel (or one a tensor); activations have one scale a tensor, unsigned after ReLU, signed for linear
+layers, zero point 0. Everything here is computed in float32, also of half-precision maps under autocast.
+
+Each quantizer is one autograd function that keeps its input alone, computes what it needs again in the backward pass, and
+works through large maps in pieces that stay in the processor's cache. So a mixture keeps no more than one bitwidth does.
+Suffixes: O output channels, I input channels of a group, K kernel, J bitwidths.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from autonba.arithmetic import value_range
+from autonba.search import distributed
 
 SCALE_SPREAD = (
     1024.0  # a channel's scale is at least the layer's largest over this, so that multipliers keep their precision
 )
 SMALLEST_SCALE = 1e-8
-
-
-def round_half_up(x: Tensor) -> Tensor:
-    """floor(x + 1/2), with the gradient of the identity (straight-through)."""
-    return x + (torch.floor(x + 0.5) - x).detach()
+NOTHING = 1e-6  # of a map's largest value: what a dead channel gives, 0 but for the order of sums
+PIECE = 1 << 17  # elements that are worked on at once on a CPU: half a megabyte, so that passes meet in the second-level cache
 
 
 def weight_scale(w_OIKK: Tensor, bits: int, per_tensor: bool = False) -> Tensor:
@@ -37,95 +40,182 @@ def weight_scale(w_OIKK: Tensor, bits: int, per_tensor: bool = False) -> Tensor:
 
 def quantize_weight(w_OIKK: Tensor, bits: int, per_tensor: bool = False) -> Tensor:
     """Weights rounded to `bits`-wide signed integers times their scale."""
-    return mix_weight(w_OIKK, (bits,), torch.ones(1, dtype=w_OIKK.dtype), per_tensor)
+    return mixed_weight(w_OIKK, (bits,), w_OIKK.new_ones(1), per_tensor)
 
 
-def mix_weight(w_OIKK: Tensor, bits: Sequence[int], b_J: Tensor, per_tensor: bool = False) -> Tensor:
-    """sum_j b_j W_j with W_j of `bits[j]`: the one tensor that stands for all bitwidths; b is soft, or one-hot."""
-    scales = [weight_scale(w_OIKK, width, per_tensor).reshape(-1, *[1] * (w_OIKK.dim() - 1)) for width in bits]
-    mixed: Tensor = _MixedWeight.apply(w_OIKK, b_J, scales, [value_range(width, True)[1] for width in bits])
-    return mixed
-
-
-def quantize_activation(x: Tensor, scale: Tensor, bits: int, signed: bool) -> Tensor:
-    """Activations clamped and rounded to `bits`-wide integers times `scale`; gradients reach x and the scale (LSQ)."""
-    return mix_activation(x, scale.reshape(1), (bits,), torch.ones(1, dtype=x.dtype), signed)
-
-
-def mix_activation(x: Tensor, scale_J: Tensor, bits: Sequence[int], b_J: Tensor, signed: bool) -> Tensor:
-    """sum_j b_j A_j with A_j of `bits[j]` and `scale_J[j]`; gradients reach x, the scales and b."""
-    mixed: Tensor = _MixedActivation.apply(x, scale_J, b_J, [value_range(width, signed) for width in bits])
-    return mixed
+def mixed_weight(w_OIKK: Tensor, bits: Sequence[int], b_J: Tensor, per_tensor: bool = False) -> Tensor:
+    """sum_j b_j W_j, W_j the weights quantized to bits[j]; gradients reach w and b."""
+    out: Tensor = _MixedWeight.apply(w_OIKK, b_J, tuple(bits), per_tensor)  # type: ignore[no-untyped-call]
+    return out
 
 
 class _MixedWeight(torch.autograd.Function):
-    """Saves the weights alone, whatever the number of bitwidths; the gradient passes the rounding straight through."""
+    """No weight is clipped, since the largest of a channel is just held: the gradient of W_j is the identity's."""
 
     @staticmethod
-    def forward(ctx: Any, w: Tensor, b_J: Tensor, scales: list[Tensor], highs: list[int]) -> Tensor:
+    def forward(ctx: Any, w: Tensor, b_J: Tensor, bits: tuple[int, ...], per_tensor: bool) -> Tensor:
         ctx.save_for_backward(w, b_J)
-        ctx.scales, ctx.highs = scales, highs
-        total = torch.zeros_like(w)
-        for scale, high, b in zip(scales, highs, b_J.tolist(), strict=True):
-            if b:
-                total += _rounded(w, scale, -high, high).mul_(b)
-        return total
+        ctx.bits, ctx.per_tensor = bits, per_tensor
+        total: Tensor | None = None
+        for width, b in zip(bits, b_J, strict=True):
+            if len(bits) == 1 or float(b) != 0.0:
+                term = _rounded_weight(w, width, per_tensor)
+                if len(bits) > 1:
+                    term = term.mul_(b)
+                total = term if total is None else total.add_(term)
+        return torch.zeros_like(w) if total is None else total
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        (g,) = gradients
+    def backward(ctx: Any, *gradients: Any) -> tuple[Tensor | None, Tensor | None, None, None]:
         w, b_J = ctx.saved_tensors
-        of_b = None
+        g = gradients[0]
+        db = None
         if ctx.needs_input_grad[1]:
-            parts = [
-                _dot(g, _rounded(w, scale, -high, high)) for scale, high in zip(ctx.scales, ctx.highs, strict=True)
-            ]
-            of_b = torch.stack(parts).to(b_J)
-        return g * b_J.sum().to(g), of_b, None, None
+            db = torch.stack([(g * _rounded_weight(w, width, ctx.per_tensor)).sum() for width in ctx.bits]).to(b_J)
+        return (g if len(ctx.bits) == 1 else g * b_J.sum()), db, None, None
+
+
+def _rounded_weight(w: Tensor, bits: int, per_tensor: bool) -> Tensor:
+    scale = weight_scale(w, bits, per_tensor).reshape(-1, *[1] * (w.dim() - 1))
+    high = value_range(bits, True)[1]
+    return (w / scale).add_(0.5).floor_().clamp_(-high, high).mul_(scale)
+
+
+def quantize_activation(x: Tensor, scale: Tensor, bits: int, signed: bool) -> Tensor:
+    """Activations clamped and rounded to `bits`-wide integers times `scale`; gradients reach x and the scale.
+
+    Unsigned, it is ReLU as well: negative values become 0 and get no gradient.
+    """
+    out: Tensor = _Activation.apply(_dense(x), scale, value_range(bits, signed))  # type: ignore[no-untyped-call]
+    return out
+
+
+class _Activation(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, scale: Tensor, limits: tuple[int, int]) -> Tensor:
+        ctx.save_for_backward(x, scale)
+        ctx.limits = limits
+        out = _empty(x)
+        for part, result in _pieces(x, out):
+            torch.div(_full(part), scale, out=result)
+            result.clamp_(*limits).add_(0.5).floor_().mul_(scale)
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> tuple[Tensor, Tensor, None]:
+        x, scale = ctx.saved_tensors
+        low, high = ctx.limits
+        below, above = _open_interval(low, high)
+        dx = torch.empty_like(x)
+        slope = []  # of each piece's sum: what rounding adds within the limits, the limit itself outside
+        for part, g, result in _pieces(x, gradients[0], dx):
+            v = _full(part) / scale
+            result.copy_(_within(g, v, below, above))
+            held = _within(v, v, below, above)
+            slope.append(torch.dot(g, v.clamp_(low, high).add_(0.5).floor_().sub_(held)))
+        return dx, torch.stack(slope).sum(), None
+
+
+def mixed_activation(x: Tensor, extent: Tensor, bits: Sequence[int], signed: bool, b_J: Tensor) -> Tensor:
+    """sum_j b_j A_j, A_j being x with `extent` as its largest value, quantized to bits[j]; gradients reach x and b.
+
+    Unsigned, it is ReLU as well. `extent` () gets no gradient.
+    """
+    limits = tuple(value_range(width, signed) for width in bits)
+    out: Tensor = _MixedActivation.apply(_dense(x), extent.detach(), b_J, limits)  # type: ignore[no-untyped-call]
+    return out
 
 
 class _MixedActivation(torch.autograd.Function):
-    """Saves its input alone, whatever the number of bitwidths; rounds again where the backward pass needs it."""
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, extent: Tensor, b_J: Tensor, limits: tuple[tuple[int, int], ...]) -> Tensor:
+        ctx.save_for_backward(x, extent.clone(), b_J)
+        ctx.limits = limits
+        out = _empty(x)
+        used = [(low, high, b) for (low, high), b in zip(limits, b_J, strict=True) if float(b) != 0.0]
+        if not used:
+            return out.zero_()
+        for half, result in _pieces(x, out):
+            part = _full(half)
+            for number, (low, high, b) in enumerate(used):
+                scale = extent / high
+                v = torch.div(part, scale, out=result) if number == 0 else part / scale
+                v.clamp_(low, high).add_(0.5).floor_().mul_(scale)
+                if len(limits) > 1:
+                    v.mul_(b)
+                if number:
+                    result.add_(v)
+        return out
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, scale_J: Tensor, b_J: Tensor, ranges: list[tuple[int, int]]) -> Tensor:
-        ctx.save_for_backward(x, scale_J, b_J)
-        ctx.ranges = ranges
-        total: Tensor | None = None
-        for scale, (low, high), b in zip(scale_J.unbind(), ranges, b_J.tolist(), strict=True):
-            if b:
-                term = _rounded(x, scale, low, high)
-                term = term if b == 1.0 else term.mul_(b)
-                total = term if total is None else total.add_(term)
-        return torch.zeros_like(x) if total is None else total
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        (g,) = gradients
-        x, scale_J, b_J = ctx.saved_tensors
-        of_x = torch.zeros_like(x) if ctx.needs_input_grad[0] else None
-        of_scale, of_b = torch.zeros_like(scale_J), torch.zeros_like(b_J)
-        for j, ((low, high), b) in enumerate(zip(ctx.ranges, b_J.tolist(), strict=True)):
-            scale = scale_J[j]
-            rounded = _dot(g, _rounded(x, scale, low, high)) if any(ctx.needs_input_grad[1:3]) else g.new_zeros(())
-            of_b[j] = rounded
-            if b:  # inside the range the gradient passes; outside it reaches the scale alone
-                inside = (x >= low * scale).logical_and_(x <= high * scale)
-                passed = g * inside
-                if ctx.needs_input_grad[1]:
-                    of_scale[j] = b * (rounded - _dot(passed, x)) / scale
-                if of_x is not None:
-                    of_x.add_(passed, alpha=b)
-        return of_x, of_scale, of_b, None
+    def backward(ctx: Any, *gradients: Any) -> tuple[Tensor | None, None, Tensor | None, None]:
+        x, extent, b_J = ctx.saved_tensors
+        needs_x, _, needs_b, _ = ctx.needs_input_grad
+        largest = float(extent)
+        intervals = [_open_interval(low * largest / high, largest) for low, high in ctx.limits]
+        inner = list(zip(intervals, b_J.tolist(), strict=True))
+        if not ctx.limits[0][0]:  # unsigned: what is clipped is the same for all
+            inner = [(inner[0][0], float(b_J.sum()))]
+        dx = torch.empty_like(x) if needs_x else None
+        slopes: list[Tensor] = []
+        for half, g, *result in _pieces(x, gradients[0], *([dx] if dx is not None else [])):
+            part = _full(half)
+            for number, ((below, above), b) in enumerate(inner if result else []):
+                if number == 0:
+                    result[0].copy_(_within(g, part, below, above).mul_(b))
+                elif b:
+                    result[0].add_(_within(g, part, below, above), alpha=b)
+            if needs_b:
+                scales = [(low, high, extent / high) for low, high in ctx.limits]
+                rounded = [(part / s).clamp_(low, high).add_(0.5).floor_() for low, high, s in scales]
+                slopes.append(torch.stack([torch.dot(g, v) * s for v, (_, _, s) in zip(rounded, scales, strict=True)]))
+        return dx, None, torch.stack(slopes).sum(0) if needs_b else None, None
 
 
-def _rounded(x: Tensor, scale: Tensor, low: int, high: int) -> Tensor:
-    """clamp(round half up(x / scale)) * scale, in one new tensor."""
-    return (x / scale).add_(0.5).floor_().clamp_(low, high).mul_(scale)
+_within = torch.ops.aten.hardtanh_backward  # (g, x, below, above): g where below < x < above, else 0; in one pass
 
 
-def _dot(a: Tensor, b: Tensor) -> Tensor:
-    return (a * b).sum()
+def _open_interval(low: float, high: float) -> tuple[float, float]:
+    """Bounds between which, strictly, the float32 values are that clamping leaves; 0 itself is not (as with ReLU)."""
+    f = np.float32
+    return float(np.nextafter(f(low), f(-np.inf))) if low else 0.0, float(np.nextafter(f(high), f(np.inf)))
+
+
+def _dense(x: Tensor) -> Tensor:
+    """`x` rows first or channels last in memory."""
+    return x if x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last) else x.contiguous()
+
+
+def _full(x: Tensor) -> Tensor:
+    """`x` in at least float32."""
+    return x if x.dtype.itemsize >= 4 else x.float()
+
+
+def _empty(x: Tensor) -> Tensor:
+    """A map of `x`'s shape and order in memory, of float32 where `x` has half precision."""
+    return torch.empty_like(x, dtype=torch.promote_types(x.dtype, torch.float32))
+
+
+def _pieces(x: Tensor, *others: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """Equal flat parts of tensors of one shape, in the order in which `x` lies in memory; results lie so too (empty_like)."""
+    last = x.dim() == 4 and not x.is_contiguous() and x.is_contiguous(memory_format=torch.channels_last)
+    kind = torch.channels_last if last else torch.contiguous_format
+
+    def flat(tensor: Tensor) -> Tensor:
+        dense = tensor.contiguous(memory_format=kind)
+        return (dense.permute(0, 2, 3, 1) if last else dense).reshape(-1)
+
+    tensors = [flat(tensor) for tensor in (x, *others)]
+    if x.device.type != "cpu" or x.numel() <= PIECE:
+        yield tuple(tensors)
+    else:
+        yield from zip(*(torch.split(tensor, PIECE) for tensor in tensors), strict=True)
+
+
+def peak(x: Tensor, signed: bool) -> Tensor:
+    """Largest value () of `x`, unsigned after ReLU: the `extent` of a batch; no gradient."""
+    low, high = (_full(v) for v in torch.aminmax(x.detach()))
+    return torch.maximum(high, -low) if signed else high.clamp(min=0)
 
 
 def scale_gradient(scale: Tensor, factor: float) -> Tensor:
@@ -134,7 +224,8 @@ def scale_gradient(scale: Tensor, factor: float) -> Tensor:
 
 
 def initial_scale(x: Tensor, bits: int, signed: bool) -> Tensor:
-    """Starting scale from a batch: LSQ's 2 E|x| / sqrt(high), of the values that are not 0."""
-    magnitude = x.detach().abs()
-    typical = magnitude.sum() / (magnitude > 0).sum().clamp(min=1)
+    """Starting scale from a batch: LSQ's 2 E|x| / sqrt(high), of the (global) batch's values that are not 0."""
+    magnitude = _full(x.detach()).abs()
+    floor = NOTHING * distributed.largest(magnitude.amax())
+    typical = distributed.total(magnitude.sum()) / distributed.total((magnitude > floor).sum()).clamp(min=1)
     return (2 * typical / math.sqrt(value_range(bits, signed)[1])).clamp(min=1e-4)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -52,23 +54,59 @@ def draw_paths(alpha_J: Tensor, k: int, temperature: float, generator: torch.Gen
 
 
 def keep_mass(alpha_J: Tensor, before_J: Tensor, index: tuple[int, ...]) -> None:
-    """Shift the K updated logits in place so that their log-sum-exp is what it was in `before_J`.
+    """Shift the K updated logits in place so that their log-sum-exp is what it was in `before_J`; the others stay as they were.
 
-    Operators that were not sampled thereby keep their probability.
+    Operators that were not sampled thereby keep their probability. (Adam's momentum would move them.)
     """
     chosen = torch.tensor(index)
     with torch.no_grad():
-        shift = torch.logsumexp(before_J[chosen], 0) - torch.logsumexp(alpha_J[chosen], 0)
-        alpha_J[chosen] += shift
+        updated = alpha_J[chosen]
+        shift = torch.logsumexp(before_J[chosen], 0) - torch.logsumexp(updated, 0)
+        alpha_J.copy_(before_J)
+        alpha_J[chosen] = updated + shift
+
+
+def random_sample(logits_J: Tensor, generator: torch.Generator) -> Tensor:
+    """One-hot of a choice drawn uniformly, whatever the logits."""
+    return torch.zeros_like(logits_J).scatter_(-1, torch.randint(len(logits_J), (1,), generator=generator), 1.0)
+
+
+Bitwidths = Literal["heterogeneous", "hard", "soft", "random-hard"]
+BITWIDTHS: tuple[Bitwidths, ...] = ("heterogeneous", "hard", "soft", "random-hard")
+
+
+def sample_bits(
+    logits_J: Tensor, how: Bitwidths, *, for_weights: bool, temperature: float, generator: torch.Generator
+) -> Tensor:
+    """Weights of the bitwidths in one step: `for_weights` when weights are updated, else when beta is.
+
+    heterogeneous  soft for weights, hard for beta (Auto-NBA, section 3.2)
+    hard, soft     hard or soft for both
+    random-hard    a bitwidth drawn uniformly for weights, hard for beta
+    """
+    if for_weights and how == "random-hard":
+        return random_sample(logits_J.detach(), generator)
+    if how == "soft" or (for_weights and how == "heterogeneous"):
+        return soft_sample(logits_J, temperature, generator)
+    return hard_sample(logits_J, temperature, generator)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Annealing:
-    """Exponential temperature from `first` to `last`."""
+    """Temperature from `first` to `last`, exponentially, linearly, along a cosine, or constantly `first`."""
 
     first: float = 5.0
     last: float = 0.3
+    shape: Literal["exponential", "linear", "cosine", "constant"] = "exponential"
 
     def at(self, progress: float) -> float:
         """Temperature at `progress` in 0..1."""
-        return float(self.first * (self.last / self.first) ** progress)
+        match self.shape:
+            case "exponential":
+                return float(self.first * (self.last / self.first) ** progress)
+            case "linear":
+                return self.first + (self.last - self.first) * progress
+            case "cosine":
+                return self.last + (self.first - self.last) * (1 + math.cos(math.pi * progress)) / 2
+            case _:
+                return self.first

@@ -207,6 +207,11 @@ def parse(name: str, text: str) -> Space:
     for key, values in (("bits", net["bits"]), ("fixed_bits", [net["fixed_bits"]])):
         if not values or any(isinstance(b, bool) or b not in BITS for b in values) or len(set(values)) < len(values):
             raise SpecError(f"network.{key} must be different integers from 2 to 8, not {values!r}")
+    for key, kind, what in (("stages", dict, "tables"), ("operators", str, "texts"), ("blocks", str, "texts")):
+        if any(not isinstance(entry, kind) for entry in net.get(key, [])):
+            raise SpecError(f"network.{key} must be a list of {what}, not {net[key]!r}")
+    if any(not isinstance(lanes, int) for lanes in hardware["lanes"]):
+        raise SpecError(f"hardware.lanes must be a list of integers, not {hardware['lanes']!r}")
     stages = [_checked(stage, "network.stages") for stage in net["stages"]]
     if not stages:
         raise SpecError("network.stages must hold at least one stage, and it is empty")

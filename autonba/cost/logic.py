@@ -56,6 +56,12 @@ def logic_model_error(family: Family = "ecp5") -> dict[str, float]:
     return error
 
 
+def coefficients(family: Family, kind: Logic) -> dict[str, dict[str, float]]:
+    """Fitted weights of the amounts, by part."""
+    found: dict[str, dict[str, float]] = _model(family)["coefficients"][kind]
+    return found
+
+
 @cache
 def _model(family: Family) -> dict[str, Any]:
     model: dict[str, Any] = json.loads(files("autonba.cost").joinpath(f"logic_{family}.json").read_text())
@@ -94,7 +100,7 @@ def _write_bits(memory: MemoryPlan) -> int:
     return max(clog2(memory.depth), 1) + clog2(memory.lanes // memory.write_lanes)
 
 
-def _table(columns: Iterable[Sequence[int]]) -> tuple[int, int]:
+def table_size(columns: Iterable[Sequence[int]]) -> tuple[int, int]:
     """Bits of the constants that differ between layers, each kind of values once; and those bits times the layers that differ."""
     bits = cases = 0
     for values in {tuple(column) for column in columns}:
@@ -116,7 +122,7 @@ def _schedule(ports: _Ports) -> Amounts:
     for edge, _ in ports.tokens_in:
         for values in ([edge.pattern.need(t) for t in range(edge.pattern.tasks)],
                        [edge.pattern.release(t) for t in range(edge.pattern.tasks)]):
-            tables += _table([values])[1]
+            tables += table_size([values])[1]
     return {
         "constant": 1, "layers": len(ports.layers), "pointers": pointers, "tasks": tasks, "tables": tables,
         "tokens": sum(bits for _, bits in ports.tokens_in + ports.tokens_out),
@@ -142,7 +148,7 @@ def _sequence(ports: _Ports) -> Amounts:
               [lp.stride[0] for lp in layers], [lp.source.height for lp in layers], [lp.source.width for lp in layers],
               [lp.padding[1] for lp in layers], [lp.stride[1] for lp in layers], [ports.main.index(m) for m, _ in cursors],
               [int(lp.loops.order == "block_outer") for lp in layers], [lp.weight_words for lp in layers]]
-    table_bits, cases = _table(loops + others)
+    table_bits, cases = table_size(loops + others)
     reach = max(lp.column_sets * lp.chunk.columns * lp.stride[1] + lp.kernel[1] + lp.chunk.taps + lp.padding[1] for lp in layers)
     columns = 1 + reach.bit_length()
     words = 1 + max(reach * p for p in pixel).bit_length()
@@ -173,8 +179,8 @@ def _write(ports: _Ports) -> Amounts:
         own += _places(memory, [lp.layer.name for lp in layers])
     for memory in ports.residual:
         own += _places(memory, [lp.residual_root for lp in layers])
-    bits, cases = _table(own)
-    constants, constant_cases = _table([
+    bits, cases = table_size(own)
+    constants, constant_cases = table_size([
         [lp.layer.shift for lp in layers], [lp.layer.bits for lp in layers], [int(lp.layer.raw) for lp in layers],
         [lp.layer.residual_multiplier for lp in layers]])
     banked = sum(clog2(m.banks) for m in ports.output)

@@ -10,7 +10,8 @@ from autonba.errors import CapacityError
 from autonba.mapping import plan
 from autonba.search import candidates as cand
 from autonba.search import das, spaces
-from autonba.search.das import AcceleratorSearch, Limits
+from autonba.search.das import AcceleratorSearch, Target
+from autonba.search.objectives import RESOURCES, goal
 from autonba.search.spaces import Choice
 
 BLOCKS = ("k3_e3", "k3_e1_g2", "skip", "k5_e1", "k3_e3")
@@ -31,11 +32,17 @@ def tables(space, network):
     return cand.tabulate(network, space.hardware, space.slots, spaces.slot_of)
 
 
-def engine(space, board=None, constraints=None, seed=0):
-    limits = Limits.of(
-        board or find_board("ulx3s-85f"), space.constraints if constraints is None else constraints, space.hardware
+def engine(space, board=None, constraints=None, seed=0, **more):
+    board = board or find_board("ulx3s-85f")
+    wanted = goal(
+        board,
+        board.clock_mhz,
+        multipliers=space.hardware.multipliers,
+        resources=space.constraints if constraints is None else constraints,
+        **more,
     )
-    return AcceleratorSearch(space=space.hardware, slots=space.slots, limits=limits, seed=seed)
+    target = Target(board=board, clock_mhz=board.clock_mhz, goal=wanted)
+    return AcceleratorSearch(space=space.hardware, slots=space.slots, target=target, seed=seed)
 
 
 def test_vectorized_cycles_are_those_of_the_mapping(space, network, tables):
@@ -48,7 +55,7 @@ def test_vectorized_cycles_are_those_of_the_mapping(space, network, tables):
         mapped = cand.least_plan(network, accelerator)
         assert mapped.bottleneck == costs.cycles[n]
         assert sorted(c.busy for c in mapped.chunks) == sorted(int(b) for b in costs.busy[n] if b)
-        assert accelerator.multipliers == costs.multipliers[n]
+        assert accelerator.multipliers == costs.resources["multipliers"][n]
 
 
 def test_estimated_dsps_are_close_to_exact_ones(space, network, tables):
@@ -60,7 +67,7 @@ def test_estimated_dsps_are_close_to_exact_ones(space, network, tables):
         exact = [
             getattr(
                 das.exact(
-                    network, cand.accelerator(tables, space.hardware, drawn, n), search.limits, sized=False
+                    network, cand.accelerator(tables, space.hardware, drawn, n), search.target, sized=False
                 ).resources,
                 name,
             )
@@ -74,12 +81,12 @@ def test_search_beats_random_and_keeps_the_limits(space, network, tables):
     search = engine(space)
     found = das.search(network, search, tables, steps=60, samples=512)
     design = found.design
-    assert search.limits.excess(design.resources) == {}
+    assert search.goal.excess(design.figures) == {}
     assert design.accelerator.multipliers <= space.hardware.multipliers
     assert plan(network, design.accelerator).bottleneck == design.bound
     designs = das.random_designs(network, search, tables, count=60)
     assert len(designs) == 60
-    assert all(d[name] <= search.limits.resources[name] for d in designs for name in cand.COSTS)
+    assert all(d[name] <= search.goal.limits[name] for d in designs for name in RESOURCES)
     assert design.cycles < min(d["cycles"] for d in designs)
     assert design.cycles * 2 < statistics.median(d["cycles"] for d in designs)
 
@@ -90,7 +97,7 @@ def test_gamma_moves_towards_fast_accelerators(space, tables):
 
     def mean():
         drawn = das.ranked(search, tables, 400, 400)
-        return float(das.score(search.costs(tables, drawn), search.limits).mean())
+        return float(search.score(tables, drawn).mean())
 
     before = mean()
     for step in range(60):
@@ -117,9 +124,35 @@ def test_board_that_cannot_hold_the_network_is_named(space, network, tables):
 
 
 def test_constraint_cannot_exceed_the_board(space):
-    limits = Limits.of(find_board("arty-a7-35t"), {"dsp": 500, "bram": 10}, space.hardware)
-    assert limits.resources["dsp"] == 90
-    assert limits.resources["bram"] == 10
+    limits = engine(space, find_board("arty-a7-35t"), {"dsp": 500, "bram": 10}).goal.limits
+    assert limits["dsp"] == 90
+    assert limits["bram"] == 10
+
+
+@pytest.mark.parametrize(
+    ("wanted", "message"),
+    [
+        ({"min_fps": 1e6}, r"min-fps must be at most \d+\.\d images/s on ulx3s-85f at 50 MHz"),
+        ({"max_latency_ms": 1e-4}, r"max-latency-ms must be at least [\d.]+ ms"),
+        ({"max_energy_uj": 1e-4}, r"max-energy-uj must be at least [\d.]+ uJ"),
+    ],
+)
+def test_constraint_out_of_reach_is_named_with_what_can_be_had(space, network, tables, wanted, message):
+    with pytest.raises(CapacityError, match=message):
+        das.search(network, engine(space, **wanted), tables, steps=5, samples=128)
+
+
+def test_time_and_energy_limits_are_met_by_exact_figures(space, network, tables):
+    fast = das.search(network, engine(space), tables, steps=30, samples=256).design
+    wanted = {
+        "min_fps": 50e6 / (2 * fast.cycles),
+        "max_latency_ms": 2 * fast.first_image / 50e3,
+        "max_energy_uj": 2 * fast.energy / 1e6,
+    }
+    search = engine(space, objective="energy", **wanted)
+    found = das.search(network, search, tables, steps=30, samples=256).design
+    assert search.goal.excess(found.figures) == {}
+    assert found.energy < fast.energy
 
 
 def test_choices_round_trip(space):

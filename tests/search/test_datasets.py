@@ -1,5 +1,7 @@
 """Data sets: fixed splits, folders of images, and what is wrong with them."""
 
+import pickle
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -73,3 +75,108 @@ def test_missing_folder_and_wrong_classes(folder, tmp_path):
         datasets.load(str(tmp_path / "nowhere"))
     with pytest.raises(DataError, match="classes"):
         datasets.load(str(folder), classes=["a", "b"])
+
+
+def test_sizes_of_drawn_splits_are_fractions_or_numbers(folder):
+    data = datasets.load(str(folder), test=4, val=0.25)
+    assert (len(data.train), len(data.val), len(data.test)) == (12, 4, 4)
+    assert np.bincount(data.test.labels).tolist() == [2, 2]
+    assert len(datasets.load("digits", val=500).val) == 500
+    for wrong in (0.0, 20, 2.5, -1):
+        with pytest.raises(DataError, match="test must be a fraction"):
+            datasets.load(str(folder), test=wrong)
+    (folder / "val").symlink_to(folder / "train")
+    with pytest.raises(DataError, match="val must not be given"):
+        datasets.load(str(folder), val=4)
+
+
+def test_many_files_are_read_in_order_with_progress(folder, monkeypatch):
+    monkeypatch.setattr(datasets, "READ_AT_ONCE", 3)
+    seen = []
+    data = datasets.load(str(folder), tick=seen.append)
+    assert seen == sorted(seen)
+    assert seen[-1] == 1.0
+    assert len(seen) == 7
+    monkeypatch.undo()
+    assert np.array_equal(datasets.load(str(folder)).train.images, data.train.images)
+
+
+@pytest.fixture
+def arrays():
+    """Twelve 4x6 colour images (N, C, H, W) of three classes, and labels."""
+    return np.random.default_rng(1).integers(0, 256, (12, 3, 4, 6), dtype=np.uint8), np.arange(12) % 3
+
+
+@pytest.mark.parametrize("layout", ["channels first", "channels last", "grey", "keras"])
+def test_npz_in_every_layout(arrays, layout, tmp_path):
+    images, labels = arrays
+    stored = {"channels last": images.transpose(0, 2, 3, 1), "grey": images[:, 0]}.get(layout, images)
+    if layout == "keras":
+        np.savez(tmp_path / "a.npz", x_train=stored, y_train=labels[:, None], x_test=stored[:3], y_test=labels[:3])
+    else:
+        np.savez(tmp_path / "a.npz", images=stored, labels=labels, test_images=stored[:3], test_labels=labels[:3])
+    data = datasets.load(str(tmp_path / "a.npz"), val=3)
+    assert data.classes == ("0", "1", "2")
+    assert np.array_equal(data.test.images, images[:3, :1] if layout == "grey" else images[:3])
+    assert len(data.train) == 9
+    whole = {image.tobytes(): label for image, label in zip(images[:, :1] if layout == "grey" else images, labels, strict=True)}
+    assert all(whole[i.tobytes()] == n for i, n in zip(data.train.images, data.train.labels, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"images": np.zeros((12, 4, 6))}, "uint8"),
+        ({"images": np.zeros((12, 3, 4, 3), np.uint8)}, "channels"),
+        ({"labels": np.zeros(11, np.int64)}, "labels"),
+        ({"test_images": np.zeros((2, 4, 6), np.uint8)}, "'test_labels' must be present"),
+        ({"classes": np.array(["a", "b"])}, "classes"),
+        ({"test_images": np.zeros((2, 4, 5), np.uint8), "test_labels": np.array([0, 1])}, "shape"),
+        ({"images": np.array([None])}, "undamaged"),
+    ],
+)
+def test_npz_errors_name_what_is_wrong(arrays, change, message, tmp_path):
+    np.savez(tmp_path / "a.npz", **{"images": arrays[0][:, 0], "labels": arrays[1]} | change)
+    with pytest.raises(DataError, match=message):
+        datasets.load(str(tmp_path / "a.npz"))
+
+
+def write_cifar(folder, hundred):
+    rng = np.random.default_rng(3)
+    folder.mkdir()
+    label = b"fine_labels" if hundred else b"labels"
+    names = ["train", "test"] if hundred else [*(f"data_batch_{n}" for n in range(1, 6)), "test_batch"]
+    for name in names:
+        batch = {b"data": rng.integers(0, 256, (6, 3072), dtype=np.uint8), label: [0, 1, 2, 0, 1, 2]}
+        (folder / name).write_bytes(pickle.dumps(batch, protocol=2))
+    classes = {b"fine_label_names" if hundred else b"label_names": [b"cat", b"dog", b"ship"]}
+    (folder / ("meta" if hundred else "batches.meta")).write_bytes(pickle.dumps(classes, protocol=2))
+
+
+@pytest.mark.parametrize("hundred", [False, True])
+def test_cifars_own_batches(hundred, tmp_path):
+    folder = tmp_path / ("cifar-100-python" if hundred else "cifar-10-batches-py")
+    write_cifar(folder, hundred)
+    data = datasets.load(str(tmp_path), val=3)
+    assert data.name == ("cifar100" if hundred else "cifar10")
+    assert data.classes == ("cat", "dog", "ship")
+    assert (len(data.train), len(data.val), len(data.test)) == (3 if hundred else 27, 3, 6)
+    raw = pickle.loads((folder / ("test" if hundred else "test_batch")).read_bytes())[b"data"]
+    assert np.array_equal(data.test.images[2, 1, 5], raw[2, 1024 + 5 * 32 : 1024 + 6 * 32])
+    assert np.array_equal(datasets.load(str(folder), val=3).val.images, data.val.images)
+
+
+class Harmful:
+    def __reduce__(self):
+        return print, ("a pickle ran code",)
+
+
+def test_a_pickle_cannot_run_code(tmp_path, capsys):
+    write_cifar(tmp_path / "c", False)
+    (tmp_path / "c" / "data_batch_3").write_bytes(pickle.dumps({b"data": Harmful(), b"labels": [0]}))
+    with pytest.raises(DataError, match=r"data_batch_3: .*builtins\.print"):
+        datasets.load(str(tmp_path / "c"))
+    assert "ran code" not in capsys.readouterr().out
+    (tmp_path / "c" / "data_batch_3").write_bytes(b"rubbish")
+    with pytest.raises(DataError, match="data_batch_3"):
+        datasets.load(str(tmp_path / "c"))

@@ -34,7 +34,7 @@ def trained(data):
     space = spaces.load("digits")
     network = spaces.network(space, [Choice(operator=o, bits=b) for o, b in BLOCKS], data.shape, data.classes)
     model = train.Model(network)
-    losses = train.fit(model, data.train, epochs=8, quantized=True, seed=0)
+    losses = [e["loss"] for e in train.fit(model, data.train, train.Recipe(epochs=8), seed=0)]
     torch.set_num_threads(threads)
     assert losses[-1] < losses[0]
     return network, model, export.fold(model, True)

@@ -7,22 +7,95 @@ import torch
 from autonba.arithmetic import Requantization, value_range
 from autonba.search.export import multipliers
 from autonba.search.quantizers import (
-    mix_activation,
-    mix_weight,
+    PIECE,
+    mixed_activation,
+    mixed_weight,
+    peak,
     quantize_activation,
     quantize_weight,
-    round_half_up,
     scale_gradient,
     weight_scale,
 )
 
 
+def plain_activation(x, scale, bits, signed):
+    """The textbook chain of operations, whose gradients autograd finds."""
+    low, high = value_range(bits, signed)
+    x = (x if signed else x.relu()) / scale
+    x = x.clamp(low, high)
+    return (x + (torch.floor(x + 0.5) - x).detach()) * scale
+
+
+def plain_weight(w, bits):
+    scale = weight_scale(w, bits).reshape(-1, 1, 1, 1)
+    return (w / scale + (torch.floor(w / scale + 0.5) - w / scale).detach()) * scale
+
+
+def gradients(y, *inputs):
+    weight = torch.randn(y.shape, generator=torch.Generator().manual_seed(9)).to(y.dtype)
+    return torch.autograd.grad((y * weight).sum(), inputs)
+
+
+def close(a, b, tolerance=2e-6):
+    return all(torch.allclose(x, y, rtol=1e-5, atol=tolerance * float(y.abs().max())) for x, y in zip(a, b, strict=True))
+
+
+def sample(shape):
+    return (torch.randn(shape, generator=torch.Generator().manual_seed(0)) * 2).requires_grad_()
+
+
 def test_rounds_half_up_with_straight_gradient():
-    x = torch.tensor([-1.5, -0.5, 0.5, 1.5, 2.4], requires_grad=True)
-    y = round_half_up(x)
-    assert y.tolist() == [-1.0, 0.0, 1.0, 2.0, 2.0]
+    x = torch.tensor([-9.0, -1.5, -0.5, 0.0, 0.5, 1.5, 2.4, 9.0], requires_grad=True)
+    y = quantize_activation(x, torch.tensor(1.0), 4, True)
+    assert y.tolist() == [-8.0, -1.0, 0.0, 0.0, 1.0, 2.0, 2.0, 7.0]
     y.sum().backward()
-    assert x.grad.tolist() == [1.0] * 5
+    assert x.grad.tolist() == [0.0] + [1.0] * 6 + [0.0]
+
+
+@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize("order", [(0, 1, 2, 3), (0, 3, 1, 2), (3, 2, 1, 0)])
+def test_activation_is_the_textbook_chain_with_its_gradients(signed, order):
+    """In any order in memory, also that of channels last (0, 3, 1, 2)."""
+    x, scale = sample((16, 24, 20, 20)).permute(order), torch.tensor(0.11, requires_grad=True)
+    assert x.numel() > PIECE
+    fast, slow = (f(x, scale, 4, signed) for f in (quantize_activation, plain_activation))
+    assert torch.equal(fast, slow)
+    assert fast.stride() == x.stride() or order == (3, 2, 1, 0)
+    assert close(gradients(fast, x, scale), gradients(slow, x, scale), 1e-3)  # the scale's sum cancels
+
+
+@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize("b", [[0.2, 0.5, 0.3], [0.0, 1.0, 0.0]])
+def test_mixtures_are_sums_and_reach_every_bitwidth(signed, b):
+    x, w, b_J, bits = sample((2, 4, 6, 6)), sample((4, 2, 3, 3)), torch.tensor(b, requires_grad=True), (3, 5, 8)
+    extent = peak(x, signed) * 0.7
+    fast = mixed_activation(x, extent, bits, signed, b_J)
+    terms = [plain_activation(x, extent / value_range(n, signed)[1], n, signed) for n in bits]
+    slow = sum(b * t for b, t in zip(b_J, terms, strict=True))
+    assert torch.equal(fast, slow)
+    assert close(gradients(fast, x, b_J), gradients(slow, x, b_J))
+    fast, slow = mixed_weight(w, bits, b_J), sum(b * plain_weight(w, n) for b, n in zip(b_J, bits, strict=True))
+    assert torch.equal(fast, slow)
+    assert close(gradients(fast, w, b_J), gradients(slow, w, b_J))
+
+
+def test_mixtures_keep_one_map_for_backward_whatever_the_bitwidths():
+    kept = []
+    x = sample((2, 4, 6, 6))
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t.numel()) or t, lambda t: t):
+        mixed_activation(x, torch.tensor(3.0), (2, 3, 4, 6, 8), False, torch.full((5,), 0.2))
+    assert sum(kept) == x.numel() + 1 + 5
+
+
+def test_quantizers_stay_in_float32_under_autocast():
+    x, w = sample((1, 2, 4, 4)), sample((2, 2, 3, 3))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        y = torch.nn.functional.conv2d(x, quantize_weight(w, 6))
+        assert y.dtype == torch.bfloat16
+        q = quantize_activation(y, torch.tensor(0.1), 6, True)
+    assert q.dtype == torch.float32
+    assert torch.equal(q, plain_activation(y.float(), torch.tensor(0.1), 6, True))
+    assert torch.equal(quantize_weight(w, 6), plain_weight(w, 6))
 
 
 @pytest.mark.parametrize("bits", [4, 6, 8])
@@ -68,61 +141,3 @@ def test_scale_gradient_keeps_the_value_and_scales_the_gradient():
     scaled.backward()
     assert scaled.item() == pytest.approx(0.3)
     assert scale.grad.item() == pytest.approx(0.1)
-
-
-def reference(x, scale, bits, signed):
-    """Straight-through quantization made of ordinary operations."""
-    low, high = value_range(bits, signed)
-    return round_half_up((x / scale).clamp(low, high)) * scale
-
-
-@pytest.mark.parametrize("signed", [False, True])
-@pytest.mark.parametrize("soft", [False, True])
-def test_mixed_activation_has_the_values_and_gradients_of_the_weighted_sum(signed, soft):
-    bits = (2, 4, 8)
-    base = torch.randn(4, 5, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
-    results = []
-    for mixed in (True, False):
-        x = base.clone().requires_grad_()
-        scales = torch.tensor([0.5, 0.11, 0.013], dtype=torch.float64, requires_grad=True)
-        b = torch.tensor([0.2, 0.5, 0.3] if soft else [0.0, 1.0, 0.0], dtype=torch.float64, requires_grad=True)
-        if mixed:
-            y = mix_activation(x, scales, bits, b, signed)
-        else:
-            y = sum(b[j] * reference(x, scales[j], bits[j], signed) for j in range(3))
-        (y * torch.arange(20.0).reshape(4, 5)).sum().backward()
-        results.append([y.detach(), x.grad, scales.grad, b.grad])
-    for ours, theirs in zip(*results, strict=True):
-        assert torch.allclose(ours, theirs, atol=1e-9)
-
-
-def test_mixed_weight_has_the_values_and_gradients_of_the_weighted_sum():
-    base = torch.randn(3, 2, 3, 3, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
-    g = torch.randn(base.shape, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
-    b = torch.tensor([0.25, 0.75], dtype=torch.float64, requires_grad=True)
-    w = base.clone().requires_grad_()
-    mixed = mix_weight(w, (4, 8), b)
-    (mixed * g).sum().backward()
-    own = [quantize_weight(base, bits) for bits in (4, 8)]
-    assert torch.allclose(mixed, 0.25 * own[0] + 0.75 * own[1])
-    assert torch.allclose(w.grad, g)
-    assert torch.allclose(b.grad, torch.stack([(g * part).sum() for part in own]))
-
-
-def saved_bytes(count):
-    """Bytes that autograd keeps of a mixture of `count` bitwidths."""
-    total = 0
-
-    def pack(tensor):
-        nonlocal total
-        total += tensor.numel() * tensor.element_size()
-        return tensor
-
-    x = torch.randn(1000).requires_grad_()
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
-        mix_activation(x * 1.0, torch.full((count,), 0.1), tuple(range(2, 2 + count)), torch.full((count,), 0.2), True)
-    return total
-
-
-def test_memory_of_a_mixture_does_not_grow_with_the_number_of_bitwidths():
-    assert saved_bytes(5) <= 1.1 * saved_bytes(1)

@@ -12,7 +12,7 @@ from autonba.boards import find_board
 from autonba.bundle import Bundle
 from autonba.errors import BundleError, CapacityError, DataError, SpecError
 from autonba.mapping import plan
-from autonba.search import run, supernet
+from autonba.search import run, strategies
 from autonba.search.evaluate import evaluate
 
 BOARD = find_board("ulx3s-85f")
@@ -79,6 +79,7 @@ def test_bundle_is_whole_and_legal(bundle):
         "golden.npz",
         "search/model.npz",
         "report/search.json",
+        "search/log.jsonl",
     }
 
 
@@ -101,7 +102,7 @@ def test_same_seed_same_bytes_also_after_an_interruption(bundle, folder, tmp_pat
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(run._Run, "compare", interrupted)
+        patch.setattr(run.Run, "compare", interrupted)
         with pytest.raises(KeyboardInterrupt):
             start(folder, tmp_path)
     assert not (tmp_path / "design.json").exists()
@@ -109,7 +110,7 @@ def test_same_seed_same_bytes_also_after_an_interruption(bundle, folder, tmp_pat
     def never(*args, **kwargs):
         raise AssertionError("a finished phase was run again")
 
-    monkeypatch.setattr(supernet, "search", never)
+    monkeypatch.setattr(strategies, "search", never)
     start(folder, tmp_path, resume=True)
     assert digests(tmp_path) == digests(bundle.path)
 
@@ -120,7 +121,7 @@ def test_same_seed_same_bytes_from_scratch(bundle, folder, tmp_path):
 
 
 def test_impossible_limits_are_named_before_training(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(supernet, "search", lambda *a, **k: pytest.fail("searched where nothing can fit"))
+    monkeypatch.setattr(strategies, "search", lambda *a, **k: pytest.fail("searched where nothing can fit"))
     with pytest.raises(CapacityError, match=r"lut on ulx3s-85f, and the limit is 500"):
         start(folder, tmp_path, constraints={"lut": 500})
 

@@ -62,6 +62,7 @@ def test_mass_of_the_k_logits_is_kept():
     before = torch.tensor([0.3, -1.0, 2.0, 0.5])
     after = before.clone()
     after[torch.tensor([2, 0])] += torch.tensor([0.7, -0.4])
+    after[1] += 0.3  # as Adam's momentum does
     sampling.keep_mass(after, before, (2, 0))
     chosen = torch.tensor([0, 2])
     assert torch.logsumexp(after[chosen], 0) == pytest.approx(float(torch.logsumexp(before[chosen], 0)), abs=1e-6)
@@ -87,7 +88,7 @@ def test_forward_is_the_drawn_path_alone(net):
     """The other paths change gradients of alpha, not logits."""
     net.eval()
     x = torch.rand(4, 1, 6, 6)
-    many = net.draw(paths=2, hard_bits=True, temperature=1.0, generator=generator())
+    many = net.draw(paths=2, how="hard", for_weights=False, temperature=1.0, generator=generator())
     one = type(many)(
         paths=tuple(sampling.Paths(index=p.index[:1], weight=p.weight[:1]) for p in many.paths),
         bits=tuple(b[:1] for b in many.bits),
@@ -96,7 +97,7 @@ def test_forward_is_the_drawn_path_alone(net):
 
 
 def test_backward_reaches_k_alphas_but_the_weights_of_one_path(net):
-    draw = net.draw(paths=2, hard_bits=True, temperature=1.0, generator=generator(3))
+    draw = net.draw(paths=2, how="hard", for_weights=False, temperature=1.0, generator=generator(3))
     net(torch.rand(8, 1, 6, 6), draw).square().sum().backward()
     for n, paths in enumerate(draw.paths):
         assert {i for i in range(4) if net.alpha.grad[n, i] != 0} == set(paths.index)
@@ -106,7 +107,7 @@ def test_backward_reaches_k_alphas_but_the_weights_of_one_path(net):
 
 
 def test_bitwidths_of_the_drawn_operator_get_gradients(net):
-    draw = net.draw(paths=1, hard_bits=True, temperature=1.0, generator=generator(5))
+    draw = net.draw(paths=1, how="hard", for_weights=False, temperature=1.0, generator=generator(5))
     net(torch.rand(8, 1, 6, 6), draw).square().sum().backward()
     for n, paths in enumerate(draw.paths):
         used = bool(net.blocks[n][paths.index[0]].chain)
@@ -140,3 +141,40 @@ def _weights(layer, bits):
     from autonba.search.quantizers import quantize_weight
 
     return quantize_weight(layer.conv.weight, bits)
+
+
+@pytest.mark.parametrize(
+    ("how", "for_weights", "one_hot"),
+    [
+        ("heterogeneous", True, False),
+        ("heterogeneous", False, True),
+        ("hard", True, True),
+        ("hard", False, True),
+        ("soft", True, False),
+        ("soft", False, False),
+        ("random-hard", True, True),
+        ("random-hard", False, True),
+    ],
+)
+def test_bitwidths_are_soft_or_hard_as_the_variant_says(how, for_weights, one_hot):
+    b = sampling.sample_bits(
+        torch.zeros(3), how, for_weights=for_weights, temperature=2.0, generator=generator(1)
+    )
+    assert b.sum().item() == pytest.approx(1.0)
+    assert (max(b.tolist()) == pytest.approx(1.0)) == one_hot
+
+
+def test_random_bitwidths_ignore_the_logits():
+    g, logits = generator(2), torch.tensor([50.0, 0.0])
+    share = sum(float(sampling.random_sample(logits, g)[0]) for _ in range(400)) / 400
+    assert 0.4 < share < 0.6
+
+
+@pytest.mark.parametrize("shape", ["exponential", "linear", "cosine"])
+def test_temperature_falls_from_first_to_last(shape):
+    annealing = sampling.Annealing(first=5.0, last=0.5, shape=shape)
+    steps = [annealing.at(n / 10) for n in range(11)]
+    assert steps[0] == pytest.approx(5.0)
+    assert steps[-1] == pytest.approx(0.5)
+    assert steps == sorted(steps, reverse=True)
+    assert sampling.Annealing(first=2.0, shape="constant").at(0.7) == 2.0

@@ -1,0 +1,111 @@
+"""`autonba search` as it is asked for: one search, or one for each value of a limit and the Pareto front of what they found."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from autonba.boards import find_board
+from autonba.bundle import Bundle, read_json, write_json
+from autonba.config import COUNTS, SearchConfig
+from autonba.errors import CapacityError
+from autonba.search import distributed
+from autonba.search.compute import Compute
+from autonba.search.run import search
+
+
+def run(config: SearchConfig, *, progress: bool = True, resume: bool = False) -> Bundle | None:
+    """The search that `config` asks for; its bundle, on the main process."""
+    bundle = search(
+        dataset=config.dataset,
+        board=find_board(config.board),
+        out=Path(config.out),
+        clock_mhz=config.clock_mhz,
+        seed=config.seed,
+        effort=config.effort,
+        constraints=dict(config.constraints),
+        space=config.space,
+        bits=config.bits,
+        objective=config.objective,
+        strategy=config.strategy,
+        bitwidths=config.bitwidths,
+        paths=config.paths,
+        level=config.level,
+        offset=config.offset,
+        correction=config.correction,
+        augmentation=config.augmentation,
+        val_size=config.val_size,
+        test_size=config.test_size,
+        given={name: getattr(config, name) for name in (*COUNTS, "search_images", "batch")},
+        compute=Compute(
+            device=config.device,  # type: ignore[arg-type]
+            precision=config.precision,  # type: ignore[arg-type]
+            threads=config.threads,
+        ),
+        tensorboard=None if config.tensorboard is None else Path(config.tensorboard),
+        progress=progress,
+        resume=resume,
+    )
+    return bundle if distributed.is_main() else None
+
+
+def sweep(config: SearchConfig, name: str, values: Sequence[float], *, progress: bool, resume: bool) -> list[str]:
+    """One search for each value of limit `name`, in folders of their own under `config.out`; front.json tells which are best.
+
+    Sweeps of other strategies or limits into the same folder add to its front.
+
+    Returns lines for the user. A value that no design can meet is reported and the others go on; raises CapacityError where
+    none can be met. A finished search is not run again with `resume`.
+    """
+    for value in values:  # every value is checked before hours are spent on the first
+        replace(config, constraints={**config.constraints, name: value})
+    path = Path(config.out) / "front.json"
+    before = read_json(path)["points"] if path.is_file() else []
+    points: list[dict[str, Any]] = []
+    lines = []
+    for value in values:
+        out = Path(config.out) / f"{config.strategy}_{name}_{value:g}"
+        own = replace(config, out=str(out), constraints={**config.constraints, name: value})
+        try:
+            done = resume and (out / "report" / "search.json").is_file()
+            if not done:
+                run(own, progress=progress, resume=resume)
+        except CapacityError as error:
+            points.append({"strategy": config.strategy, "limit": name, "value": value, "refused": str(error)})
+            lines.append(f"{name} {value:g}: {error}")
+            continue
+        found_here = figures(read_json(out / "report" / "search.json"))
+        points.append({"strategy": config.strategy, "limit": name, "value": value, "bundle": out.name, **found_here})
+    if all("refused" in p for p in points):
+        raise CapacityError(f"sweep: no value of {name} could be met; the last: {points[-1]['refused']}")
+    points = [p for p in before if (p["strategy"], p["limit"]) != (config.strategy, name)] + points
+    found = [p for p in points if "refused" not in p]
+    for point in found:
+        point["best"] = not any(dominates(other, point) for other in found)
+        lines.append(
+            f"{point['strategy']}, {point['limit']} {point['value']:g}: {100 * point['accuracy']:.2f} %, "
+            f"{point['fps']:.0f} images/s"
+            f"{'' if point['best'] else ' (another is better in both)'}"
+        )
+    write_json(path, {"schema_version": 1, "points": points})
+    return [*lines, f"front in {path}"]
+
+
+def figures(report: Mapping[str, Any]) -> dict[str, Any]:
+    """Accuracy, speed and resources of a finished search."""
+    found = report["accelerator"]
+    return {
+        "accuracy": report["accuracy"]["integer"],
+        "fps": report["clock_mhz"] * 1e6 / found["cycles_per_image"],
+        "energy_uj": found["energy_pj"] / 1e6,
+        **found["resources"],
+    }
+
+
+def dominates(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
+    """Whether `a` is at least as accurate and as fast as `b`, and better in one."""
+    return (
+        a["accuracy"] >= b["accuracy"] and a["fps"] >= b["fps"] and (a["accuracy"], a["fps"]) != (b["accuracy"], b["fps"])
+    )

@@ -1,0 +1,143 @@
+"""Array shapes that a stage of the staged accelerator space chooses from, and formulas of memories on arrays of numbers.
+
+Suffixes: A conv shapes, D depthwise shapes with their multiplier, P and Q classes of them with equal ports.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from autonba.accelerator import Multiplier
+from autonba.arithmetic import ceil_div
+from autonba.boards import Family
+from autonba.cost.energy import HOROWITZ_45NM
+from autonba.cost.resources import BLOCK_SHAPES, LUT_WORDS
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+
+MULTIPLIERS: tuple[Multiplier, ...] = ("lut", "dsp", "packed")
+OUT_LANES = (2, 4, 8, 16, 24, 32, 48, 64)
+IN_LANES = (1, 2, 4, 8, 16, 32)
+DRAIN_LANES = (1, 2, 4, 8)
+COLUMNS = (1, 2)
+DEPTHWISE_LANES = (1, 2, 4, 8, 16, 32)
+WINDOWS = ((1, 1), (3, 1), (5, 1), (1, 2), (3, 2), (5, 2))  # taps and columns of a depthwise chunk
+
+
+@dataclass(frozen=True)
+class ConvShapes:
+    """Conv arrays; `number` maps indices into OUT_LANES, IN_LANES, DRAIN_LANES, COLUMNS to one, drains made to divide lanes."""
+
+    out: Ints
+    into: Ints
+    drain: Ints
+    columns: Ints
+    number: Ints
+    port: Ints  # (A,) class P of shapes with the same in_lanes, columns and drain_lanes
+
+
+@dataclass(frozen=True)
+class DepthwiseShapes:
+    """Depthwise arrays with their multiplier; `number` maps indices into DEPTHWISE_LANES, WINDOWS, DRAIN_LANES, MULTIPLIERS."""
+
+    lanes: Ints
+    taps: Ints
+    columns: Ints
+    drain: Ints
+    multiplier: Ints
+    number: Ints
+    port: Ints  # (D,) class Q of shapes with the same lanes, taps, columns and drain_lanes
+    pooling: Ints  # (D,) the like shape that can take maxima
+
+
+def conv_shapes() -> ConvShapes:
+    """All conv arrays."""
+    number = np.empty((len(OUT_LANES), len(IN_LANES), len(DRAIN_LANES), len(COLUMNS)), dtype=np.int64)
+    rows: dict[tuple[int, int, int, int], int] = {}
+    for place in np.ndindex(number.shape):
+        out_lanes, drain_lanes = OUT_LANES[place[0]], DRAIN_LANES[place[2]]
+        legal = max(n for n in DRAIN_LANES if n <= drain_lanes and out_lanes % n == 0)
+        number[place] = rows.setdefault((out_lanes, IN_LANES[place[1]], legal, COLUMNS[place[3]]), len(rows))
+    out, into, drain, columns = np.array(list(rows)).T
+    return ConvShapes(out, into, drain, columns, number, _classes(into, columns, drain))
+
+
+def depthwise_shapes() -> DepthwiseShapes:
+    """All depthwise arrays."""
+    number = np.empty((len(DEPTHWISE_LANES), len(WINDOWS), len(DRAIN_LANES), len(MULTIPLIERS)), dtype=np.int64)
+    rows: dict[tuple[int, int, int, int, int], int] = {}
+    for place in np.ndindex(number.shape):
+        width, (of_taps, of_columns) = DEPTHWISE_LANES[place[0]], WINDOWS[place[1]]
+        legal = place[3] if of_columns > 1 else min(place[3], 1)  # one column has nothing to pack
+        shape = width, of_taps, of_columns, min(DRAIN_LANES[place[2]], width), legal
+        number[place] = rows.setdefault(shape, len(rows))
+    lanes, taps, columns, drain, multiplier = np.array(list(rows)).T
+    pooling = np.array([rows[n, 1, c, d, min(m, 1)] for n, _, c, d, m in rows])
+    return DepthwiseShapes(lanes, taps, columns, drain, multiplier, number, _classes(lanes, taps, columns, drain), pooling)
+
+
+def _classes(*columns: Ints) -> Ints:
+    found: Ints = np.unique(np.stack(columns), axis=1, return_inverse=True)[1].reshape(-1)
+    return found
+
+
+def up(a: Any, b: Any) -> Any:
+    """Quotients, rounded up."""
+    return -(-a // b)
+
+
+def blocks_of(width: Ints, depth: Ints, family: Family, *, rom: bool = False) -> Ints:
+    """`autonba.cost.resources.block_rams` of arrays."""
+    best: Any = None
+    key: Any = None
+    for bits, words in BLOCK_SHAPES:
+        slices = up(depth, words)
+        blocks = up(width * slices, bits) if rom else up(width, bits) * slices
+        weight = 128 * blocks + 0.5 * width * (slices - 1) if family == "ecp5" else blocks
+        if best is None:
+            best, key = blocks, weight
+            continue
+        better = (weight < key) | ((weight == key) & (blocks < best))
+        best, key = np.where(better, blocks, best), np.where(better, weight, key)
+    found: Ints = best
+    return found
+
+
+def in_block_ram(width: Ints, depth: Ints, family: Family) -> npt.NDArray[np.bool_]:
+    """`autonba.cost.resources.uses_block_ram` of arrays."""
+    found: npt.NDArray[np.bool_] = (depth > LUT_WORDS[family]) & (width * depth >= 2048)
+    return found
+
+
+def access(bits: Any, memory_bits: Any) -> Any:
+    """Energy in pJ of reading or writing `bits` bits of a memory (`EnergyModel.access` of arrays)."""
+    model = HOROWITZ_45NM
+    return model.memory_bit * bits * np.sqrt(memory_bits / 8 / model.memory_bytes)
+
+
+def depthwise_words(channels: int, out_lanes: int, in_lanes: int) -> int:
+    """Words that a block of a conv chunk reads of a depthwise layer, channels in order (`autonba.mapping.word_nest`)."""
+    blocks, words = ceil_div(channels, out_lanes), ceil_div(channels, in_lanes)
+    block = np.arange(blocks)
+    first, last = block * out_lanes // in_lanes, (np.minimum((block + 1) * out_lanes, channels) - 1) // in_lanes
+    best = words
+    for groups in range(1, blocks + 1):
+        if blocks % groups:
+            continue
+        low, high = first.reshape(groups, -1).min(axis=1), last.reshape(groups, -1).max(axis=1)
+        run = int(high[0] - low[0] + 1)
+        start = np.arange(groups) * (int(low[1] - low[0]) if groups > 1 else 0)
+        if (low >= start).all() and (high < start + run).all() and int(start[-1]) + run <= words:
+            best = min(best, run)
+    return best
+
+
+def log2_up(values: Ints) -> Ints:
+    """Ceilings of binary logarithms."""
+    found: Ints = np.ceil(np.log2(values)).astype(np.int64)
+    return found

@@ -1,0 +1,262 @@
+"""The joint search: its variants, what it remembers, and how violated limits turn it away."""
+
+import numpy as np
+import pytest
+import torch
+
+from autonba.boards import find_board
+from autonba.search import spaces
+from autonba.search.checkpoint import Resumable
+from autonba.search.compute import Compute
+from autonba.search.corrections import Pull, corrected, least_change
+from autonba.search.das import Target
+from autonba.search.datasets import Dataset, Split
+from autonba.search.objectives import goal
+from autonba.search.progress_log import Log
+from autonba.search.sampling import BITWIDTHS
+from autonba.search.spaces import Choice
+from autonba.search.supernet import JointSearch, Method, Supernet, entropy
+
+SPACE = """
+[network]
+stem = { channels = 4, kernel = 3, stride = 1 }
+head = 8
+fixed_bits = 8
+bits = [4, 8]
+operators = ["k3_e1", "k3_e3", "skip"]
+stages = [{ channels = 4, blocks = 1, stride = 1 }, { channels = 8, blocks = 1, stride = 2 }]
+[hardware]
+chunks = 2
+lanes = [1, 2, 4]
+multipliers = 16
+[search]
+accuracy_weight = 1.0
+cycles_weight = 0.15
+memory_weight = 0.03
+"""
+BOARD = find_board("ulx3s-85f")
+TINY = Method(warm_epochs=1, search_epochs=2, samples=32, batch=12)
+
+
+@pytest.fixture(scope="module")
+def data():
+    rng = np.random.default_rng(0)
+
+    def split(n):
+        return Split(images=rng.integers(0, 256, (n, 1, 8, 8), dtype=np.uint8), labels=np.arange(n) % 3)
+
+    return Dataset(name="noise", classes=("a", "b", "c"), train=split(48), val=split(24), test=split(6))
+
+
+def joint(data, *, seed=1, limits=None, compute=None, text=SPACE, **method):
+    space = spaces.parse("tiny", text)
+    wanted = goal(BOARD, BOARD.clock_mhz, multipliers=space.hardware.multipliers, **(limits or {}))
+    target = Target(board=BOARD, clock_mhz=BOARD.clock_mhz, goal=wanted)
+    settings = {**vars(TINY), **method}
+    return JointSearch(data, space, target, Method(**settings), seed, compute)
+
+
+def state(search):
+    """All that a search's end depends on, as one text."""
+    parts = {name: value.double().sum().item() for name, value in search.net.state_dict().items()}
+    return f"{parts} {search.facts()} {search.engine.gamma.tolist()}"
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        *({"bitwidths": how} for how in BITWIDTHS),
+        {"level": "one-level"},
+        {"paths": 3},
+        {"price": "macs", "correction": False},
+        {"price": "none", "correction": False},
+        {"interval": 2},
+    ],
+    ids=str,
+)
+def test_every_variant_moves_what_it_should(data, method):
+    search = joint(data, **method)
+    weight = search.net.tail.own["classifier"].conv.weight.detach().clone()
+    search.run()
+    assert not torch.equal(search.net.tail.own["classifier"].conv.weight, weight)
+    assert float(search.net.alpha.detach().std(dim=1).min()) > 0
+    assert float(search.net.beta.detach().abs().max()) > 0
+    facts = search.facts()
+    assert len(facts["train_loss"]) == 3
+    assert all(np.isfinite(v) for v in facts["train_loss"])
+    assert len(facts.get("val_loss", [])) == (0 if method.get("level") == "one-level" else 2)
+    assert len(search.net.derive()) == 2
+
+
+def test_without_architecture_steps_choices_stay_uniform(data):
+    search = joint(data, architecture=False, bitwidths="random-hard")
+    search.run()
+    assert float(search.net.beta.detach().abs().max()) == 0.0
+    assert float(search.net.alpha.detach().std()) == 0.0
+
+
+def test_offset_keeps_the_mass_of_what_was_not_sampled(data):
+    """With the shift, the log-sum-exp of a block's logits stays where it was, but for Adam's momentum."""
+    ends = {}
+    for offset in (True, False):
+        search = joint(data, offset=offset, correction=False)
+        search.run()
+        ends[offset] = (torch.logsumexp(search.net.alpha.detach(), 1) - np.log(3)).abs()
+    assert float((ends[True] / ends[False]).max()) < 0.3
+
+
+@pytest.mark.parametrize("steps", [2, 6, 10])
+def test_a_search_stopped_at_any_step_goes_on_the_same(data, steps, tmp_path):
+    whole, log = joint(data), tmp_path / "whole.jsonl"
+    whole.run(log=Log(log))
+    stopped, count = joint(data), 0
+    step = stopped.one_step
+
+    def stopping():
+        nonlocal count
+        count += 1
+        if count > steps:
+            raise KeyboardInterrupt
+        step()
+
+    stopped.one_step = stopping
+    with pytest.raises(KeyboardInterrupt):
+        stopped.run(resumable=Resumable(tmp_path / "a.pt", seconds=0.0), log=Log(tmp_path / "own.jsonl"))
+    torch.manual_seed(99)
+    again = joint(data, seed=5)
+    again.run(resumable=Resumable(tmp_path / "a.pt", resume=True), log=Log(tmp_path / "own.jsonl"))
+    assert state(again) == state(whole)
+    assert (tmp_path / "own.jsonl").read_bytes() == log.read_bytes()
+
+
+def test_a_warm_supernet_is_shared(data):
+    warm = joint(data)
+    warm.run(until=1)
+    own = joint(data, seed=7, price="macs", correction=False)
+    own.adopt(warm)
+    assert own.epoch == 1
+    for name, value in warm.net.state_dict().items():
+        assert torch.equal(own.net.state_dict()[name], value), name
+    own.run()
+    before = state(warm)
+    own.net.tail.own["classifier"].conv.weight.data.zero_()
+    own.weights.state[own.net.weights[0]]["exp_avg"].zero_()
+    assert state(warm) == before
+    warm.run()
+    again = joint(data)
+    again.run()
+    assert state(warm) == state(again)
+
+
+def test_looking_at_a_network_changes_nothing(data):
+    search = joint(data)
+    search.run(until=1)
+    before = {name: value.clone() for name, value in search.net.state_dict().items()}
+    choices = [Choice(operator="k3_e1", bits=8), Choice(operator="k3_e3", bits=4)]
+    first = search.loss(choices, 24, batch=10)
+    assert first == search.loss(choices, 24, batch=10)
+    assert 0.5 < first < 3.0
+    assert all(torch.equal(value, before[name]) for name, value in search.net.state_dict().items())
+
+
+def test_half_precision_searches_too(data):
+    search = joint(data, compute=Compute(precision="bf16"))
+    search.run()
+    whole = joint(data)
+    whole.run()
+    assert search.facts()["train_loss"][0] == pytest.approx(whole.facts()["train_loss"][0], rel=0.05)
+    assert search.facts()["train_loss"] != whole.facts()["train_loss"]
+    assert all(p.dtype == torch.float32 for p in search.net.parameters())
+
+
+def test_a_fixed_draw_is_the_derived_network(data):
+    search = joint(data)
+    net: Supernet = search.net
+    choices = [Choice(operator="skip", bits=4), Choice(operator="k3_e3", bits=8)]
+    assert net.fixed(choices).choices(search.space) == choices
+    assert [layer.name for layer in net.network(choices).layers][:2] == ["stem", "b1_expand"]
+    costs = search.cost.of_choices(choices)
+    dearer = search.cost.of_choices([Choice(operator="k3_e3", bits=8)] * 2)
+    assert all(dearer[name] >= costs[name] for name in ("cycles", "latency", "memory", "macs", "energy"))
+    assert dearer["macs"] > costs["macs"]
+
+
+def test_entropy_is_that_of_the_softmax():
+    assert entropy(torch.zeros(3, 4)) == pytest.approx(np.log(4))
+    assert entropy(torch.tensor([[0.0, -1e9]])) == pytest.approx(0.0)
+
+
+def test_least_change_is_the_nearest_vector_that_falls():
+    """Against one constraint, the projection in closed form; against two, every condition of an optimum."""
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(20):
+        step, one, two = (torch.randn(5, generator=generator) for _ in range(3))
+        found = least_change(step, [one], [0.3])
+        missing = max(0.0, float(step @ one) + 0.3)
+        assert torch.allclose(found, step - missing / float(one @ one) * one, atol=1e-6)
+        both = least_change(step, [one, two], [0.3, 0.1])
+        assert float(both @ one) <= -0.3 + 1e-4
+        assert float(both @ two) <= -0.1 + 1e-4
+        weights = torch.linalg.lstsq(torch.stack([one, two], 1), (step - both)[:, None]).solution[:, 0]
+        assert torch.allclose(torch.stack([one, two], 1) @ weights, step - both, atol=1e-4)
+        assert float(weights.min()) > -1e-4
+        for weight, slope, fall in zip(weights, (one, two), (0.3, 0.1), strict=True):
+            assert float(weight) < 1e-3 or abs(float(both @ slope) + fall) < 1e-3
+
+
+def test_a_step_that_already_falls_and_a_flat_cost_change_nothing():
+    step = torch.tensor([-1.0, 0.5])
+    assert torch.equal(least_change(step, [torch.tensor([1.0, 0.0])], [0.5]), step)
+    assert torch.equal(least_change(step, [torch.zeros(2)], [0.5]), step)
+
+
+def test_pull_grows_while_violated_and_forgets():
+    pull = Pull(first=0.1, growth=0.5, most=0.2)
+    strengths = []
+    for ratio in (1.2, 1.2, 1.2, 1.0, 1.2):
+        pull.update({"cycles": ratio, "energy": 0.9})
+        strengths.append(pull.strength.get("cycles"))
+    assert strengths == pytest.approx([0.1, 0.15, 0.2, None, 0.1])
+    assert "energy" not in pull.strength
+
+
+def test_a_corrected_step_makes_the_violated_cost_fall():
+    before = [torch.tensor([1.0, 2.0]), torch.tensor([[3.0]])]
+    now = [p + torch.tensor(0.5) for p in before]
+    for p in now:
+        p.requires_grad_()
+    costs = {"cycles": 2 * now[0].sum() + now[1].sum(), "energy": -now[1].sum()}
+    corrected(now, before, costs, Pull(strength={"cycles": 0.1, "latency": 0.4}))
+    change = 2 * (now[0] - before[0]).sum() + (now[1] - before[1]).sum()
+    assert float(change) == pytest.approx(-0.1 * 3.0, abs=1e-5)  # the pull times the slope's length
+    untouched = [p.detach().clone() for p in now]
+    corrected(now, before, costs, Pull())
+    assert all(torch.equal(a, b) for a, b in zip(now, untouched, strict=True))
+
+
+def test_a_violated_limit_makes_the_search_choose_cheaper_networks(data):
+    """Where the loss knows no price, only the correction makes the mean network cheaper."""
+    text = SPACE.replace("0.15", "0.0").replace("0.03", "0.0")
+    found = {}
+    for on in (True, False):
+        search = joint(data, limits={"min_fps": 150_000.0}, correction=on, text=text)
+        search.pull = Pull(first=0.2)
+        first = float(search.cost.expected(search.net.alpha, search.net.beta)["macs"].detach())
+        search.run()
+        found[on] = float(search.cost.expected(search.net.alpha, search.net.beta)["macs"].detach()) / first
+    assert found[True] < 0.9 * found[False]
+
+
+def test_block_rams_of_mean_networks_follow_those_of_the_uniform_ones():
+    """A network of large operators is not priced at the rate of one that stores next to nothing."""
+    space, board = spaces.load("cifar-small"), find_board("ulx3s-85f")
+    images = Split(images=np.zeros((8, 3, 32, 32), dtype=np.uint8), labels=np.arange(8) % 2)
+    whole = Dataset(name="blank", classes=("a", "b"), train=images, val=images, test=images)
+    wanted = Target(board=board, clock_mhz=50.0, goal=goal(board, 50.0, multipliers=space.hardware.multipliers))
+    searched = JointSearch(whole, space, wanted, Method(warm_epochs=0, search_epochs=1), 1)
+    best = searched.engine.random(1)
+    searched.cost.set_accelerator(best)
+    for operator, tables in zip(space.operators, searched.cost.tables, strict=True):
+        choices = [Choice(operator=operator.name, bits=space.bits[-1])] * len(space.blocks)
+        exact = float(searched.engine.costs(tables, best).resources["bram"][0])
+        assert searched.cost.of_choices(choices)["bram"] == pytest.approx(exact, rel=1e-4)

@@ -1,0 +1,90 @@
+"""Recipes of training: each learns, and what is wrong is named."""
+
+import numpy as np
+import pytest
+import torch
+
+from autonba.errors import SpecError
+from autonba.search import spaces, train
+from autonba.search.compute import Compute
+from autonba.search.datasets import Split
+from autonba.search.progress_log import Log
+from autonba.search.spaces import Choice
+
+
+@pytest.fixture(scope="module")
+def stripes():
+    """Stripes across or down, 8x8, with noise."""
+    rng = np.random.default_rng(0)
+    across = np.tile((np.arange(8) // 2 % 2 * 150)[:, None], (1, 8))
+    labels = np.arange(96) % 2
+    images = np.stack([across.T if label else across for label in labels])[:, None] + rng.integers(0, 100, (96, 1, 8, 8))
+    return Split(images=images.astype(np.uint8), labels=labels)
+
+
+def model():
+    torch.manual_seed(0)
+    space = spaces.load("digits")
+    choices = [Choice(operator="k3_e3", bits=6)] * 2 + [Choice(operator="skip", bits=6)] * (len(space.blocks) - 2)
+    return train.Model(spaces.network(space, choices, (1, 8, 8), ("across", "down")))
+
+
+RECIPES = {
+    "adamw": {},
+    "sgd": {"optimizer": "sgd", "schedule": "cosine", "rate": 0.1, "decay": 5e-4},
+    "average": {"ema": 0.8},
+    "bf16": {"exact_epochs": 2},
+    "flip": {"augmentation": "flip_crop"},
+}
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_learns(name, stripes, tmp_path):
+    recipe = train.Recipe(epochs=8, float_epochs=2, batch=24, **RECIPES[name])
+    own, log = model(), Log(tmp_path / "log.jsonl")
+    compute = Compute(precision="bf16" if name == "bf16" else "float32")
+    history = train.fit(own, stripes, recipe, seed=1, val=stripes, compute=compute, log=log)
+    assert history[-1]["loss"] < 0.5 * history[0]["loss"]
+    assert history[-1]["val_accuracy"] > 0.95
+    assert train.accuracy(train.predictions(own, stripes, True), stripes) == history[-1]["val_accuracy"]
+    assert len((tmp_path / "log.jsonl").read_text().splitlines()) == 8
+    assert all(p.dtype == torch.float32 and p.is_contiguous() for p in own.parameters())
+
+
+def test_the_rate_rises_and_falls_to_nothing(stripes):
+    recipe = train.Recipe(epochs=10, batch=96, rate=0.1, optimizer="sgd", schedule="cosine", warmup=0.3)
+    rates = [facts["rate"] for facts in train.fit(model(), stripes, recipe, seed=1, quantized=False)]
+    assert rates[:3] == pytest.approx([0.1 / 3, 0.2 / 3, 0.1])
+    assert rates[3:] == sorted(rates[3:], reverse=True)
+    assert rates[-1] < 0.01
+
+
+def test_the_average_is_kept_and_the_model_given_back():
+    own = torch.nn.Linear(1, 1, bias=False)
+    average = train.Average(own, 0.5)
+    for value in (1.0, 3.0, 5.0):
+        own.weight.data.fill_(value)
+        average.update()
+    inside = 1.0
+    for updates, value in ((2, 3.0), (3, 5.0)):
+        inside += (value - inside) * (1 - min(0.5, updates / (9 + updates)))
+    with average.applied():
+        assert own.weight.item() == pytest.approx(inside)
+    assert own.weight.item() == 5.0
+    average.keep()
+    assert own.weight.item() == pytest.approx(inside)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"epochs": 0}, "epochs must be 1 to"),
+        ({"epochs": 2, "float_epochs": 3}, "float_epochs must be 0 to 2, not 3"),
+        ({"epochs": 2, "optimizer": "lion"}, "optimizer must be one of adamw, sgd, not 'lion'"),
+        ({"epochs": 2, "augmentation": "mixup"}, "augmentation"),
+        ({"epochs": 2, "clip": 0.0}, "clip must be above 0"),
+    ],
+)
+def test_recipes_are_checked(wrong, message):
+    with pytest.raises(SpecError, match=message):
+        train.Recipe(**wrong)
