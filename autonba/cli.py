@@ -270,7 +270,8 @@ def report(bundle: Path) -> None:
 
 @cli.command(epilog="\b\nExample:\n  autonba evaluate build --dataset digits\n  autonba evaluate build --dataset photos/ --json")
 @bundle_argument
-@click.option("--dataset", default="digits", show_default=True, help="'digits' or a folder with one folder of images a class.")
+@click.option("--dataset", default="digits", show_default=True,
+              help="'digits', a folder of images or of CIFAR's batches, or a file *.npz.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON alone.")
 def evaluate(bundle: Path, dataset: str, as_json: bool) -> None:
     """Accuracy of the float, the fake-quantized and the integer network on a data set."""
@@ -283,7 +284,7 @@ def evaluate(bundle: Path, dataset: str, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(found, sort_keys=True))
         return
-    for name in ("float", "quantized", "integer"):
+    for name in (n for n in ("float", "quantized", "integer") if n in found):
         _say(f"{name:10} {100 * found[name]:7.2f} %")
     _say(f"{'images':10} {found['images']:7d}", f"written to {path}")
 

@@ -329,26 +329,34 @@ def search(
             closest = (excess[name], name, design.figures[name])
     if best is None:
         assert closest is not None
-        raise out_of_reach(closest[1], closest[2], engine.target)
+        raise OutOfReachError(closest[1], closest[2], engine.target)
     return Found(design=best, curve=curve)
 
 
-def out_of_reach(name: str, need: float, target: Target) -> CapacityError:
-    """The error that says by how much a network misses a limit."""
+class OutOfReachError(CapacityError):
+    """A limit on `metric` that no accelerator found keeps."""
+
+    def __init__(self, metric: str, need: float, target: Target) -> None:
+        super().__init__(missed(metric, need, target))
+        self.metric = metric
+
+
+def missed(name: str, need: float, target: Target) -> str:
+    """By how much a network misses a limit, and the way out."""
     limit, clock = target.goal.limits[name], target.clock_mhz
     where = f"on {target.board.name} at {clock:g} MHz"
     if name == "cycles":
-        return CapacityError(
+        return (
             f"min-fps must be at most {clock * 1e6 / need:.1f} images/s {where} with the other limits, "
             f"not {clock * 1e6 / limit:g}; lower it, loosen another limit, or take a larger board or a smaller network"
         )
     if name in ("latency", "energy"):
         key, unit, scale = ("max-latency-ms", "ms", 1e-3 / clock) if name == "latency" else ("max-energy-uj", "uJ", 1e-6)
-        return CapacityError(
+        return (
             f"{key} must be at least {need * scale:.4g} {unit} {where} with the other limits, not {limit * scale:.4g}; raise it, "
             "loosen another limit, or take a smaller network"
         )
-    return CapacityError(
+    return (
         f"the network needs at least {math.ceil(need)} {name} on {target.board.name}, and the limit is "
         f"{limit:g}; raise the limit, take a larger board or a smaller network"
     )
@@ -360,7 +368,7 @@ def check_possible(network: Network, engine: AcceleratorSearch, tables: NetworkT
     excess = {name: by for name, by in engine.goal.excess(design.figures).items() if name in RESOURCES}
     if excess:
         name = max(excess, key=lambda n: excess[n])
-        raise out_of_reach(name, design.figures[name], engine.target)
+        raise OutOfReachError(name, design.figures[name], engine.target)
 
 
 def ranked(engine: AcceleratorSearch, tables: NetworkTables, samples: int, count: int) -> Candidates:

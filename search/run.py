@@ -378,7 +378,7 @@ class Run:
             outline = spaces.network(self.space, choices, self.data.shape, self.data.classes)
             try:
                 self.accelerator(outline)
-            except CapacityError as error:
+            except das.OutOfReachError as error:
                 smaller = self.smaller(choices, error)
                 if smaller is None:
                     raise
@@ -387,7 +387,7 @@ class Run:
                 return choices, outline
         raise CapacityError("no network of the space was found that meets every limit; loosen one of them")
 
-    def smaller(self, choices: list[Choice], error: CapacityError) -> list[Choice] | None:
+    def smaller(self, choices: list[Choice], error: das.OutOfReachError) -> list[Choice] | None:
         """The network next to `choices`, one operator or bitwidth changed, that saves most of what the limits are about."""
         net = Supernet(self.space, self.data.shape, self.data.classes)
         _, engine = self.engine(net.network(choices))
@@ -397,8 +397,7 @@ class Run:
         assert engine.best is not None
         cost = HardwareCost(net, engine)
         cost.set_accelerator(engine.best)
-        name = "bram" if f"{error}".startswith("the network needs") else "cycles" if "fps" in f"{error}" else "latency"
-        name = "energy" if "energy" in f"{error}" else name
+        name = error.metric if error.metric in ("cycles", "latency", "energy") else "bram"
         return self.next_smaller(cost, choices, name) or self.next_smaller(cost, choices, "macs")
 
     def next_smaller(self, cost: HardwareCost, choices: Sequence[Choice], name: str) -> list[Choice] | None:
@@ -425,11 +424,11 @@ class Run:
         steps, samples = self.plan.das_steps, self.plan.das_samples
         if not self.plan.staged:
             return das.search(network, engine, tables, steps=steps, samples=samples, weights=weights), engine, tables
-        error: CapacityError | None = None
+        error: das.OutOfReachError | None = None
         found: das.Found | None = None
         try:
             found = das.search(network, engine, tables, steps=steps, samples=samples, weights=weights)
-        except CapacityError as refused:
+        except das.OutOfReachError as refused:
             error = refused
         try:
             outcome = search_accelerator(

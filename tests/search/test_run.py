@@ -93,6 +93,9 @@ def test_evaluate_names_what_is_wrong(bundle, folder, tmp_path):
         evaluate(bundle, "digits")
     for name in ("design.json", "weights.npz"):
         (tmp_path / name).write_bytes((bundle.path / name).read_bytes())
+    assert set(evaluate(Bundle(tmp_path), str(folder))) == {"integer", "images"}
+    (tmp_path / "search").mkdir()
+    (tmp_path / "search" / "model.npz").write_bytes(b"damaged")
     with pytest.raises(BundleError, match=r"model\.npz"):
         evaluate(Bundle(tmp_path), str(folder))
 

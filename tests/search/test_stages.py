@@ -111,7 +111,7 @@ def test_nothing_beats_the_proof(xc7: StagedProblem) -> None:
     best, bound = prove(xc7, start, seconds=20)
     assert bound.proven
     assert best.feasible
-    found = differentiable(xc7, seed=2, evaluations=60_000)
+    found = differentiable(xc7, seed=2, evaluations=400_000)
     assert found.feasible
     reached = float(xc7.evaluate(found.choice[None]).cycles)
     assert bound.objective <= reached <= 1.01 * bound.objective
