@@ -1,4 +1,4 @@
-"""Compares what the testbench logged with the golden model, element by element, and with the schedule, cycle by cycle."""
+"""Compares what the testbench logged with the golden model, element by element, and with the schedule, commit by commit."""
 
 from __future__ import annotations
 
@@ -19,11 +19,16 @@ SHOWN = 10  # mismatches described in words
 
 @dataclass
 class Comparison:
-    """Elements compared and the differences found; `notes` describes the first ones."""
+    """Elements and commits compared and the differences found; `notes` describes the first ones.
+
+    `mismatches` counts every difference, `commit_mismatches` those of them that are commits in another cycle than predicted.
+    """
 
     images: int = 0
     elements: int = 0
+    commits: int = 0
     mismatches: int = 0
+    commit_mismatches: int = 0
     notes: list[str] = field(default_factory=list)
 
     def note(self, text: str, mismatches: int = 1) -> None:
@@ -126,6 +131,37 @@ def compare_results(found: Comparison, folder: Path, run: int, wanted: IntArray)
     ends = (np.flatnonzero(lines.numbers(2) == 1) + 1).tolist()
     if ends != list(range(each, len(got) + 1, each)):
         found.note(f"run {run}: TLAST must come with each {each}th word, not with words {ends[:SHOWN]}")
+
+
+def compare_commits(
+    found: Comparison, folder: Path, plan: Plan, run: int, predicted: Mapping[str, Sequence[int]]
+) -> None:
+    """Compare the cycle of every chunk's every commit in a logged run without stalls.
+
+    `predicted` is what the schedule of as many images says (`Schedule.commits`). The earliest differences are described first,
+    as what is late makes others late.
+    """
+    pixels = read_trace(folder / "input.trace", 3).of_run(run)
+    start = int(pixels.cycles[0]) if pixels.lines else 0
+    differences: list[tuple[int, str]] = []
+    for chunk in plan.chunks:
+        trace = read_trace(folder / f"commits_{chunk.chunk.name}.trace", 3).of_run(run)
+        layers = trace.numbers(2)
+        for lp in chunk.layers:
+            place = f"run {run}, chunk {chunk.chunk.name!r}, layer {lp.layer.name!r}"
+            expected = np.asarray(predicted[lp.layer.name], dtype=np.int64)
+            got = trace.cycles[layers == lp.index] - start
+            found.commits += len(expected)
+            if len(got) != len(expected):
+                found.commit_mismatches += abs(len(expected) - len(got))
+                found.note(f"{place}: {len(expected)} commits must come, not {len(got)}", abs(len(expected) - len(got)))
+            both = min(len(got), len(expected))
+            differences += [
+                (int(expected[i]), f"{place}, image {i // lp.tasks}, task {i % lp.tasks}: the commit must come in cycle "
+                                   f"{expected[i]}, not {got[i]}") for i in np.flatnonzero(got[:both] != expected[:both])]
+    for _, text in sorted(differences):
+        found.note(text)
+    found.commit_mismatches += len(differences)
 
 
 def compare_cycles(found: Comparison, run: int, predicted: Sequence[int], simulated: Sequence[int]) -> None:

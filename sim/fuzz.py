@@ -71,7 +71,8 @@ def check_bundle(bundle: Bundle, seed: int) -> str:
 def kind(failure: str) -> str:
     """Which sort of failure a text tells of."""
     for sign, name in (("must come within", "halt"), ("expected", "bits"), ("words must be written", "bits"),
-                       ("result word", "bits"), ("last word must leave", "cycles")):
+                       ("result word", "bits"), ("commit must come", "cycles"), ("commits must come", "cycles"),
+                       ("last word must leave", "cycles")):
         if sign in failure:
             return name
     return "crash" if failure else ""

@@ -102,6 +102,11 @@ MUTATIONS = (
     Mutation(fault="rows are taken twice", file="row_tokens.v", old=" - claim_read", new=""),
     Mutation(fault="wrong reset of the free rows", file="row_tokens.v",
              old=r"free <= ROWS\[COUNT_BITS-1:0\]", new="free <= {COUNT_BITS{1'b0}}"),
+    Mutation(fault="rows given back a cycle late", file="accelerator.v",  # every image ends when it should
+             old=r"(row_tokens #\(\.ROWS\(\d+\), \.COUNT_BITS\((\d+)\)\) u_tokens_stem_to_depth [^;]*release_read\()(\w+)",
+             new=r"reg [\2-1:0] late = 0; always @(posedge clk) late <= \3; \1late"),
+    Mutation(fault="always the first layer that is ready", design="stream", file="schedule_streams.v",
+             old=r"later_then <= [^;]+;", new="later_then <= 0;"),
     Mutation(fault="stuck state of the scheduler", file="schedule_packs.v", old=r"fsm_state <= [^;]+;",
              new="fsm_state <= 2'h3 & fsm_state;"),
     # Streamed weights

@@ -1,6 +1,6 @@
 """A small design in Icarus without Python in the loop: the fuzzer's bench, several times as fast as the one with cocotb.
 
-It checks what `autonba.sim.run.simulate` checks: each element of every layer, the results, and the cycles of runs without stalls.
+It checks what `autonba.sim.run.simulate` checks: each element of every layer, the results, each commit of runs without stalls.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ def simulate(bundle: Bundle, seed: int) -> check.Comparison:
     network = bundle.design.network
     mapped = plan(network, bundle.design.accelerator, bundle.weights)
     images = bundle.golden["images"]
-    predicted = {run.number: predict(mapped, run.count).finish for run in runs(network.input.width)}
-    planned = [Run(**{**run.__dict__, "limit": predicted[run.number][-1] * (SLOWNESS if run.stalls else 1) + SLACK})
+    predicted = {run.number: predict(mapped, run.count) for run in runs(network.input.width)}
+    planned = [Run(**{**run.__dict__, "limit": predicted[run.number].finish[-1] * (SLOWNESS if run.stalls else 1) + SLACK})
                for run in runs(network.input.width)]
     sources, data = rtl_files(bundle)
     for path in data:
@@ -86,7 +86,9 @@ def simulate(bundle: Bundle, seed: int) -> check.Comparison:
     for run in planned:
         check.compare_results(found, folder, run.number, results[run.first : run.first + run.count])
         if not run.stalls:
-            check.compare_cycles(found, run.number, predicted[run.number], check.finish_cycles(folder, run.number))
+            schedule = predicted[run.number]
+            check.compare_commits(found, folder, mapped, run.number, schedule.commits)
+            check.compare_cycles(found, run.number, schedule.finish, check.finish_cycles(folder, run.number))
     return found
 
 

@@ -120,7 +120,7 @@ class Outcome:
 
 
 def simulate_network(prepared: Prepared, *, images: int, stalls: bool, seed: int, short: Sequence[int] = SHORT_RUNS) -> Outcome:
-    """Runs without stalls, and with them if wanted; compares every element of every layer and every cycle."""
+    """Runs without stalls, and with them if wanted; compares every element of every layer and every commit."""
     counts = sorted({count for count in short if count < images} | {images})
     stalled = min(STALLED_IMAGES, images) if stalls else 0
     tests = ("back_to_back", "stalls") if stalls else ("back_to_back",)
@@ -137,7 +137,9 @@ def simulate_network(prepared: Prepared, *, images: int, stalls: bool, seed: int
     found.mismatches += main.mismatches
     found.notes[:0] = main.notes
     for number, count in enumerate(counts, 1):
-        outcome.predicted[count] = predict(prepared.plan, count).finish
+        schedule = predict(prepared.plan, count)
+        check.compare_commits(found, prepared.folder, prepared.plan, number, schedule.commits)
+        outcome.predicted[count] = schedule.finish
         outcome.simulated[count] = check.finish_cycles(prepared.folder, number)
         check.compare_cycles(found, number, outcome.predicted[count], outcome.simulated[count])
     return outcome
@@ -186,6 +188,7 @@ def _simulate(bundle: Bundle, simulator: str, images: int, stalls: bool, seed: i
         "runs": {str(count): {"predicted": list(outcome.predicted[count]), "simulated": list(outcome.simulated[count])}
                  for count in outcome.predicted},
         "rtl_check": {"images": outcome.main[0], "elements": outcome.main[1], "mismatches": outcome.found.mismatches},
+        "commit_check": {"commits": outcome.found.commits, "mismatches": outcome.found.commit_mismatches},
         "also_compared": {"images": outcome.found.images, "elements": outcome.found.elements, "stalls": stalls},
         "benches": {name: text or "passed" for name, text in sorted(outcome.benches.items())},
         "passed": not failures,
@@ -193,8 +196,9 @@ def _simulate(bundle: Bundle, simulator: str, images: int, stalls: bool, seed: i
     path = bundle.path / "report" / "simulation.json"
     write_json(path, report)
     total = outcome.main[1] + outcome.found.elements
-    console.print(f"{total} elements of {len(prepared.plan.layers)} layers compared, {outcome.found.mismatches} mismatches; "
-                  f"{_equal(outcome)}; {time.monotonic() - started:.0f} s; {path}", soft_wrap=True)
+    console.print(f"{total} elements of {len(prepared.plan.layers)} layers and the cycles of {outcome.found.commits} commits "
+                  f"compared, {outcome.found.mismatches} mismatches; {_equal(outcome)}; "
+                  f"{time.monotonic() - started:.0f} s; {path}", soft_wrap=True)
     if failures:
         for text in failures:
             console.print(f"[red]wrong:[/red] {escape(text)}", highlight=False, soft_wrap=True)

@@ -36,7 +36,8 @@ def testbench_text(mapped: Plan, *, netlist: bool) -> str:
                                      keep_trailing_newline=True)
     return environment.from_string(text).render(
         pixel_bits=8 * mapped.network.input.channels, ports=PORTS,
-        chunks=[] if netlist else [chunk.chunk.name for chunk in mapped.chunks],
+        chunks=[] if netlist else [{"name": chunk.chunk.name, "layers": [lp.layer.name for lp in chunk.layers]}
+                                   for chunk in mapped.chunks],
         streaming=[chunk.chunk.name for chunk in mapped.chunks if chunk.stream_words],
         stream_bits=mapped.accelerator.stream_bits, stream_words=stream_layout(mapped).size // 4, stream_latency=STREAM_LATENCY)
 

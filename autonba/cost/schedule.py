@@ -9,8 +9,8 @@ generated hardware must agree to the cycle.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from autonba.accelerator import SINK, SOURCE, Accelerator, Buffer, Port
 from autonba.cost.fetch import STREAM_LATENCY, FetchModel
@@ -37,12 +37,15 @@ class Schedule:
     """Cycles counted from the first accepted pixel, with pixels always offered and results always taken.
 
     `finish[i]` is the number of cycles until the last word of image i has left. `busy` gives each chunk's busy cycles of
-    one image; `peak_rows` the most rows each buffer (index as in Plan.buffers) held, claimed ones included.
+    one image; `peak_rows` the most rows each buffer (index as in Plan.buffers) held, claimed ones included. `commits` gives
+    each layer the cycle of each of its commits, which is that of a row task's last write: task t of image i is number
+    i * tasks + t.
     """
 
     finish: tuple[int, ...]
     busy: Mapping[str, int]
     peak_rows: tuple[int, ...]
+    commits: Mapping[str, Sequence[int]] = field(default_factory=dict)
 
     @property
     def first_image(self) -> int:
@@ -86,6 +89,7 @@ class _Simulation:
         self.events: list[tuple[int, int, int, str, int]] = []  # cycle, look after update, edge, counter or agent, amount
         self.rows_in = 0
         self.finish: list[int] = []
+        self.commits: dict[str, list[int]] = {name: [] for name in mapped.layers}
         self.held = [0] * len(edges)
         self.peak = [0] * len(mapped.buffers)
 
@@ -101,7 +105,7 @@ class _Simulation:
         if len(self.finish) < self.images:
             self.report_deadlock()
         busy = {c.chunk.name: c.busy for c in self.plan.chunks}
-        return Schedule(finish=tuple(self.finish), busy=busy, peak_rows=tuple(self.peak))
+        return Schedule(finish=tuple(self.finish), busy=busy, peak_rows=tuple(self.peak), commits=self.commits)
 
     def look_from(self, agent: str, cycle: int) -> None:
         self.waiting[agent] = cycle
@@ -163,6 +167,7 @@ class _Simulation:
         last_beat = self.stream(lp, cycle + LOOK_TO_OFFER, taken) if lp.streams else taken + lp.task_cycles
         self.last_beat[agent] = last_beat
         written = last_beat + self.to_commit[name]
+        self.commits[name].append(written)
         for e, amount in zip(self.inputs[name], freed, strict=True):
             if amount:
                 self.post(last_beat if self.plan.edges[e].port == "main" else written, e, "credit", amount)

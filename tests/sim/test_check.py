@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +10,10 @@ import pytest
 
 from autonba.arithmetic import IntArray
 from autonba.bundle import Bundle
+from autonba.cost.schedule import simulate as predict
 from autonba.errors import ToolError
 from autonba.mapping import Plan, plan
-from autonba.sim.check import Comparison, compare_cycles, compare_layers, finish_cycles
+from autonba.sim.check import Comparison, compare_commits, compare_cycles, compare_layers, finish_cycles
 from autonba.sim.testbench import read_trace
 
 RUN = 7
@@ -98,6 +100,66 @@ def test_cycles_come_from_the_handshakes(tmp_path: Path) -> None:
     compare_cycles(found, 1, (16, 28, 40), (16, 28))
     assert found.mismatches == 2
     assert found.notes[0] == "run 1, image 1: the last word must leave in cycle 28, not 29"
+
+
+FIRST_PIXEL = 0x64
+Commits = dict[str, list[int]]
+
+
+def write_commits(folder: Path, bundle: Bundle, commits: Commits) -> None:
+    """Logs as a testbench writes them where layers commit in those cycles, counted from the first pixel."""
+    (folder / "input.trace").write_text(f"{RUN:02x} {FIRST_PIXEL:08x} 0\n{RUN:02x} {FIRST_PIXEL + 1:08x} 0\n")
+    for chunk in mapped(bundle).chunks:
+        events = sorted((cycle, lp.index) for lp in chunk.layers for cycle in commits[lp.layer.name])
+        lines = [f"{RUN:02x} {FIRST_PIXEL + cycle:08x} {layer:04x}\n" for cycle, layer in events]
+        (folder / f"commits_{chunk.chunk.name}.trace").write_text("".join(lines))
+
+
+def commits_of(folder: Path, bundle: Bundle, edit: Callable[[Commits], object] = lambda commits: None) -> Comparison:
+    """Compare the schedule of two images with logs that say the same but for `edit`."""
+    schedule = predict(mapped(bundle), 2)
+    logged = {name: list(cycles) for name, cycles in schedule.commits.items()}
+    edit(logged)
+    write_commits(folder, bundle, logged)
+    found = Comparison()
+    compare_commits(found, folder, mapped(bundle), RUN, schedule.commits)
+    return found
+
+
+def test_every_commit_is_compared(tiny: Bundle, tmp_path: Path) -> None:
+    found = commits_of(tmp_path, tiny)
+    assert (found.commits, found.mismatches, found.notes) == (2 * (4 + 4 + 1), 0, [])  # rows of stem, wide and logits
+
+
+@pytest.mark.parametrize("task", range(8))
+@pytest.mark.parametrize(("chunk", "layer"), [("conv0", "stem"), ("depthwise0", "wide")])
+def test_one_commit_in_another_cycle_is_named(tiny: Bundle, tmp_path: Path, chunk: str, layer: str, task: int) -> None:
+    right = predict(mapped(tiny), 2).commits[layer][task]
+
+    def late(commits: Commits) -> None:
+        commits[layer][task] += 1
+
+    found = commits_of(tmp_path, tiny, late)
+    assert (found.mismatches, found.commit_mismatches) == (1, 1)
+    assert found.notes == [f"run {RUN}, chunk {chunk!r}, layer {layer!r}, image {task // 4}, task {task % 4}: "
+                           f"the commit must come in cycle {right}, not {right + 1}"]
+
+
+def test_the_earliest_of_several_is_described_first(tiny: Bundle, tmp_path: Path) -> None:
+    def late(commits: Commits) -> None:
+        for cycles in commits.values():
+            cycles[-1] += 1
+
+    found = commits_of(tmp_path, tiny, late)
+    assert [note.split(",")[2] for note in found.notes] == [" layer 'stem'", " layer 'wide'", " layer 'logits'"]
+
+
+def test_missing_and_extra_commits_are_counted(tiny: Bundle, tmp_path: Path) -> None:
+    found = commits_of(tmp_path, tiny, lambda commits: commits["wide"].pop())
+    assert found.notes == [f"run {RUN}, chunk 'depthwise0', layer 'wide': 8 commits must come, not 7"]
+    found = commits_of(tmp_path, tiny, lambda commits: commits["logits"].extend([10**6, 10**6 + 1]))
+    assert found.notes == [f"run {RUN}, chunk 'conv0', layer 'logits': 2 commits must come, not 4"]
+    assert found.commit_mismatches == 2
 
 
 def test_lanes_are_two_s_complement(tmp_path: Path) -> None:

@@ -41,6 +41,8 @@ def test_failures_are_told_apart() -> None:
     assert kind("") == ""
     assert kind("run 1: result 0 of 1 must come within 90 cycles, and it did not; layer 'a', expected 1, got 2") == "halt"
     assert kind("run 1, layer 'a', image 0, channel 1, row 0, column 0: expected 1, got 2") == "bits"
+    assert kind("run 1, chunk 'c', layer 'a', image 0, task 2: the commit must come in cycle 28, not 29") == "cycles"
+    assert kind("run 1, chunk 'c', layer 'a': 8 commits must come, not 7") == "cycles"
     assert kind("run 2, image 1: the last word must leave in cycle 28, not 29") == "cycles"
     assert kind("KeyError: 'stem'") == "crash"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from autonba.errors import SpecError
 from autonba.sim.mutations import MUTATIONS, Mutation, judge, main, prepare, table
 
 HERE = (0, 3, 24, 29, 31, 33)  # faults of every kind
+HIDDEN = "rows given back a cycle late"  # a fault that only the cycles of commits show
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +32,12 @@ def test_a_fault_is_found(designs: Path, index: int) -> None:
     verdict = judge(designs, index)
     assert verdict.kind in ("bits", "cycles", "halt"), verdict
     assert verdict.mutation.fault in table([verdict])
+
+
+def test_a_fault_that_no_image_shows_is_found_by_its_commits(designs: Path) -> None:
+    finding = judge(designs, [mutation.fault for mutation in MUTATIONS].index(HIDDEN)).finding
+    assert re.search(r"chunk 'packs', layer 'stem', image 1, task \d+: the commit must come in cycle \d+, not \d+", finding)
+    assert "last word" not in finding
 
 
 def test_a_fault_that_cannot_be_planted_is_an_error() -> None:

@@ -26,6 +26,8 @@ def test_every_element_and_every_cycle(
     shorter = [count for count in (1, 2, 10) if count < images]
     assert report["also_compared"]["elements"] == (sum(shorter) + images * stalls) * elements
     assert list(report["runs"]) == [str(count) for count in (*shorter, images)]
+    tasks = sum(lp.tasks for lp in mapped.layers.values())
+    assert report["commit_check"] == {"commits": (sum(shorter) + images) * tasks, "mismatches": 0}
     for count, cycles in report["runs"].items():
         assert cycles["simulated"] == list(predict(mapped, int(count)).finish)
     assert report["cycles"]["predicted"] == report["cycles"]["simulated"]
@@ -56,8 +58,12 @@ def test_a_lost_cycle_is_found(spoilt_tiny: Bundle, simulator: str) -> None:
     plant(spoilt_tiny, "row_tokens.v", "available <= available + commit", "available <= available + later")
     plant(spoilt_tiny, "row_tokens.v", "    always @", "    reg [COUNT_BITS-1:0] later;\n"
           "    always @(posedge clk) later <= rst ? {COUNT_BITS{1'b0}} : commit;\n    always @")
-    with pytest.raises(MismatchError, match=r"the last word must leave in cycle \d+, not \d+"):
+    first = r"run 1, chunk 'conv0', layer 'stem', image 0, task 0: the commit must come in cycle \d+, not \d+"
+    with pytest.raises(MismatchError, match=first):
         simulate(spoilt_tiny, simulator=simulator, images=2)
+    report = json.loads((spoilt_tiny.path / "report" / "simulation.json").read_text())
+    assert report["commit_check"]["mismatches"] == report["commit_check"]["commits"]  # each commit, as the first rows are late
+    assert report["rtl_check"]["mismatches"] > report["commit_check"]["mismatches"]  # and the last words
 
 
 @pytest.mark.parametrize(("bench", "file", "old", "new"), [

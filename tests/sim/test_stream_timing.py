@@ -37,7 +37,11 @@ def test_cycles_follow_the_latency(
     images = len(streamed.golden["images"])
     assert run_network(prepared, ("back_to_back",), (1, images), 0, seed=1) == {"back_to_back": ""}
     for number, count in enumerate((1, images), 1):
-        assert check.finish_cycles(tmp_path, number) == simulate(prepared.plan, count, latency).finish
+        schedule = simulate(prepared.plan, count, latency)
+        assert check.finish_cycles(tmp_path, number) == schedule.finish
+        found = check.Comparison()
+        check.compare_commits(found, tmp_path, prepared.plan, number, schedule.commits)
+        assert (found.notes, found.commits) == ([], count * sum(lp.tasks for lp in prepared.plan.layers.values()))
 
 
 def test_a_reset_lets_bursts_pass(streamed: Bundle, tmp_path: Path, simulator: str) -> None:
