@@ -236,12 +236,15 @@ def fuzz(count: int | None, minutes: float | None, seed: int, workers: int | Non
         raise _Failure("a random accelerator failed; the lines above name its seed")
 
 
-@cli.command(epilog="\b\nExample:\n  autonba flow build --target ecp5\n  autonba flow build --target vivado")
+@cli.command(epilog="\b\nExample:\n  autonba flow build --target ecp5\n  autonba flow build --target vivado --prepare-only")
 @bundle_argument
 @click.option("--target", default="ecp5", show_default=True, help=f"One of {', '.join(target_names)}.")
 @click.option("--prepare-only", is_flag=True, help="Write the scripts and run nothing.")
 def flow(bundle: Path, target: str, prepare_only: bool) -> None:
-    """Synthesize, place and route, and pack the bitstream; for Vivado, write the scripts to run where Vivado is."""
+    """Synthesize, place and route, and pack the bitstream; for Vivado, write the scripts to run where Vivado is.
+
+    Scripts are for the board that the design was searched for; `autonba boards` lists the boards with scripts for each target.
+    """
     if target not in target_names:
         raise SpecError(f"target must be one of {', '.join(target_names)}, not {target!r}")
     from autonba.flows import run
@@ -328,13 +331,15 @@ def stall(bundle: Path, value: str) -> None:
 
 @cli.command(epilog="\b\nExample:\n  autonba boards")
 def boards() -> None:
-    """List the boards with their parts, resources and clocks."""
+    """List the boards with their parts, resources, clocks, and the targets of `autonba flow` that have scripts for them."""
     from autonba.boards import BOARDS
+    from autonba.flows.run import targets_of
 
-    _say(f"{'board':14} {'part':24} {'LUT':>7} {'FF':>7} {'DSP':>5} {'BRAM18':>7} {'clock':>9}")
+    _say(f"{'board':14} {'part':24} {'LUT':>7} {'FF':>7} {'DSP':>5} {'BRAM18':>7} {'clock':>9}  {'flow'}")
     for name, board in sorted(BOARDS.items()):
         r = board.resources
-        _say(f"{name:14} {board.part:24} {r.lut:7} {r.ff:7} {r.dsp:5} {r.bram:7} {board.clock_mhz:5g} MHz")
+        _say(f"{name:14} {board.part:24} {r.lut:7} {r.ff:7} {r.dsp:5} {r.bram:7} {board.clock_mhz:5g} MHz  "
+             f"{', '.join(targets_of(name)) or '-'}")
 
 
 @cli.command(epilog="\b\nExample:\n  autonba doctor")
@@ -361,9 +366,10 @@ def _open(path: Path) -> Any:
 
 def _flow_line(facts: Mapping[str, Any]) -> str:
     if facts.get("fmax_mhz") is None:
-        return "scripts written; this machine ran no tool"
+        return f"scripts for {facts['board']} ({facts['part']}) written; this machine ran no tool"
     met = "met" if facts.get("met") else "NOT met"
-    return f"{facts['fmax_mhz']:.1f} MHz reached, {facts['clock_mhz']:g} MHz wanted: timing {met}"
+    return (f"{facts['board']} ({facts['part']}): {facts['fmax_mhz']:.1f} MHz reached, {facts['clock_mhz']:g} MHz wanted: "
+            f"timing {met}")
 
 
 def _say(*lines: str) -> None:

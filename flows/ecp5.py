@@ -3,29 +3,28 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from autonba.boards import Resources, find_board
+from autonba.boards import Board, Resources
 from autonba.bundle import Bundle, read_json
 from autonba.errors import SpecError, ToolError
 from autonba.flows import plan
 from autonba.flows.pll import ehxplll
 from autonba.flows.tools import Step
 
-BOARD = "ulx3s-85f"
+BOARDS = ("ulx3s-85f",)
 SEED = 1
+_PART = re.compile(r"LFE5U-(?P<size>\d+)F-(?P<speed>\d)BG(?P<balls>\d+)[CI]")
 
 
-def make_plan(bundle: Bundle) -> plan.Plan:
-    """Scripts and steps for `bundle`, whose board must be the ULX3S."""
-    design = bundle.design
-    board, clock = find_board(design.target.board), design.target.clock_mhz
-    if board.name != BOARD:
-        raise SpecError(f"target 'ecp5': the design's board must be {BOARD!r}, not {board.name!r}; "
-                        f"search again with --board {BOARD}")
+def make_plan(bundle: Bundle, board: Board) -> plan.Plan:
+    """Scripts and steps for `board`, one of BOARDS, at the design's clock."""
+    plan.refuse_streams(bundle)
+    design, clock = bundle.design, bundle.design.target.clock_mhz
     banner, name = plan.banner(bundle.digest), design.name
     sources = [f"../../rtl/{file}" for file in plan.rtl_files(bundle)]
     front = f"../../rtl/{plan.front_file(bundle)}"
@@ -50,12 +49,20 @@ def make_plan(bundle: Bundle) -> plan.Plan:
         Step(name="synthesis_accelerator", tool="yosys", arguments=("-s", "accelerator.ys")),
         Step(name="synthesis_board", tool="yosys", arguments=("-s", "board.ys")),
         Step(name="place_and_route", tool="nextpnr-ecp5", arguments=(
-            "--85k", "--package", "CABGA381", "--speed", "6", "--freq", f"{clock:g}", "--seed", str(SEED),
+            *device_arguments(board.part), "--freq", f"{clock:g}", "--seed", str(SEED),
             "--timing-allow-fail", "--json", "board.json", "--lpf", "ulx3s.lpf", "--textcfg", "board.config",
             "--report", "place_and_route.json")),
         Step(name="pack", tool="ecppack", arguments=("--compress", "--input", "board.config", "--bit", f"{name}.bit")),
     )
-    return plan.Plan(files=files, steps=steps)
+    return plan.Plan(board=board, files=files, steps=steps)
+
+
+def device_arguments(part: str) -> tuple[str, ...]:
+    """Arguments that name `part`, as LFE5U-85F-6BG381C, to nextpnr-ecp5."""
+    match = _PART.fullmatch(part)
+    if match is None:
+        raise SpecError(f"board: part must be an LFE5U in a ball grid, as LFE5U-85F-6BG381C, not {part!r}")
+    return f"--{match['size']}k", "--package", f"CABGA{match['balls']}", "--speed", match["speed"]
 
 
 def heartbeat_bits(clock_mhz: float) -> int:

@@ -10,8 +10,9 @@ from typing import Any
 import jinja2
 
 from autonba import __version__
+from autonba.boards import Board
 from autonba.bundle import Bundle, read_json, write_bytes, write_json
-from autonba.errors import BundleError
+from autonba.errors import BundleError, SpecError
 from autonba.flows.tools import Step
 
 SCHEMA_VERSION = 1
@@ -20,20 +21,36 @@ _IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """Files of a flow by name, and its steps in order."""
+    """The board that a flow is made for, its files by name, and its steps in order."""
 
+    board: Board
     files: dict[str, str]
     steps: tuple[Step, ...]
 
     def write(self, folder: Path, digest: str) -> None:
-        """Write the files, `plan.json`, and `run.sh`, which does the same by hand. Equal files are left untouched."""
+        """Write the files, `plan.json`, and `run.sh`, which does the same by hand. Equal files are left untouched.
+
+        Files of an earlier plan that this one lacks are removed: they may be for another board.
+        """
+        for name in sorted(_planned_files(folder) - set(self.files)):
+            (folder / name).unlink(missing_ok=True)
         for name, text in sorted(self.files.items()):
             write_bytes(folder / name, text.encode())
         steps = [{"name": s.name, "tool": s.tool, "arguments": list(s.arguments)} for s in self.steps]
-        write_json(folder / "plan.json", {"schema_version": SCHEMA_VERSION, "digest": digest, "steps": steps})
-        lines = ["#!/bin/sh", f"# {banner(digest)}", "# Runs this flow by hand, with the tools in PATH.", "set -e",
+        write_json(folder / "plan.json", {
+            "schema_version": SCHEMA_VERSION, "digest": digest, "board": self.board.name, "part": self.board.part,
+            "files": sorted(self.files), "steps": steps})
+        lines = ["#!/bin/sh", f"# {banner(digest)}",
+                 f"# Runs this flow for {self.board.name} ({self.board.part}) by hand, with the tools in PATH.", "set -e",
                  'cd "$(dirname "$0")"', *(" ".join((s.tool, *s.arguments)) for s in self.steps)]
         write_bytes(folder / "run.sh", ("\n".join(lines) + "\n").encode())
+
+
+def _planned_files(folder: Path) -> set[str]:
+    """Names of the files that the plan in `folder` wrote; none where there is no plan."""
+    if not (folder / "plan.json").is_file():
+        return set()
+    return {name for name in read_json(folder / "plan.json").get("files", ()) if _IDENTIFIER.fullmatch(name)}
 
 
 def read_steps(folder: Path) -> tuple[Step, ...]:
@@ -67,6 +84,26 @@ def rtl_files(bundle: Bundle) -> list[str]:
         raise BundleError(f"{listing.parent / stale[0]}: it must be of design {bundle.digest[:16]}, and it is of "
                           f"another; run `autonba gen-rtl {bundle.path}` again")
     return names
+
+
+def memory_files(bundle: Bundle) -> list[str]:
+    """Names of the files in rtl/ that say what memories of the accelerator hold at first."""
+    return sorted(path.name for path in (bundle.path / "rtl").glob("*.hex") if path.name != "stream.hex")  # that is for the DRAM
+
+
+def streaming_chunks(bundle: Bundle) -> list[str]:
+    """Names of the chunks that read weights from DRAM, each through an AXI4 master of its own."""
+    accelerator = bundle.design.accelerator
+    streaming = {accelerator.allocation[layer] for layer, loops in accelerator.loops.items() if loops.weights == "stream"}
+    return [chunk.name for chunk in accelerator.chunks if chunk.name in streaming]
+
+
+def refuse_streams(bundle: Bundle) -> None:
+    """Raise SpecError where the design streams weights; for boards whose project connects no DRAM."""
+    for layer, loops in bundle.design.accelerator.loops.items():
+        if loops.weights == "stream":
+            raise SpecError(f"layer {layer!r}: loops.weights must be 'chip' for board {bundle.design.target.board!r}, whose "
+                            "project has no DRAM behind AXI4, not 'stream'; use rtl/ in a project of your own")
 
 
 def front_file(bundle: Bundle) -> str:

@@ -5,27 +5,54 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from autonba.boards import Board, find_board
 from autonba.bundle import Bundle, write_json
 from autonba.errors import AutonbaError, SpecError, ToolError
 from autonba.flows import ecp5, plan, vivado
 from autonba.flows.tools import find_tool, run_step, tool_version
 
 SCHEMA_VERSION = 1
-TARGETS = ("ecp5", "vivado")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flow:
+    """What a target can do: the boards that it has scripts for, their plans, and the reading of what the tools left."""
+
+    boards: tuple[str, ...]
+    make_plan: Callable[[Bundle, Board], plan.Plan]
+    read_report: Callable[[Bundle, Path], dict[str, Any]]
+
+
+TARGETS = {
+    "ecp5": Flow(boards=ecp5.BOARDS, make_plan=ecp5.make_plan, read_report=ecp5.read_report),
+    "vivado": Flow(boards=vivado.BOARDS, make_plan=vivado.make_plan, read_report=vivado.read_report),
+}
+
+
+def targets_of(board: str) -> list[str]:
+    """Targets with scripts for the board called `board`."""
+    return [target for target, flow in TARGETS.items() if board in flow.boards]
+
+
+def make_plan(bundle: Bundle, target: str) -> plan.Plan:
+    """The plan of `target` for the design's own board. Raises SpecError where there are no scripts for it."""
+    if target not in TARGETS:
+        raise SpecError(f"target must be one of {', '.join(TARGETS)}, not {target!r}")
+    flow, board = TARGETS[target], find_board(bundle.design.target.board)
+    if board.name not in flow.boards:
+        others = [f"use --target {other}" for other in targets_of(board.name)] or ["use rtl/ in a project of your own"]
+        raise SpecError(f"target {target!r}: the design's board must be one with scripts, {' or '.join(flow.boards)}, not "
+                        f"{board.name!r}; {others[0]}, or search again with --board {flow.boards[0]}")
+    return flow.make_plan(bundle, board)
 
 
 def prepare(bundle: Bundle, target: str) -> Path:
-    """Write flow/<target>/ and return it; no tool is run or needed."""
-    if target not in TARGETS:
-        raise SpecError(f"target must be one of {', '.join(TARGETS)}, not {target!r}")
-    streamed = [layer for layer, loops in bundle.design.accelerator.loops.items() if loops.weights == "stream"]
-    if streamed:
-        raise SpecError(f"layer {streamed[0]!r}: loops.weights must be 'chip' for target {target!r}, whose board project has no "
-                        "DRAM behind AXI4, not 'stream'; use rtl/ in a project of your own")
-    planned = ecp5.make_plan(bundle) if target == "ecp5" else vivado.make_plan(bundle)
+    """Write flow/<target>/ and return it; no tool is run or needed. Nothing is written if anything is wrong."""
+    planned = make_plan(bundle, target)
     folder = bundle.path / "flow" / target
     planned.write(folder, bundle.digest)
     return folder
@@ -35,11 +62,12 @@ def execute(bundle: Bundle, target: str, say: Callable[[str], None] = print) -> 
     """Prepare and run the flow; returns and writes report/flow_<target>.json.
 
     A missing tool is reported before the first step runs; without Vivado, target 'vivado' ends with its scripts, and
-    the report's figures are null. A design that misses its clock has `met` false, and its bit file is named so.
+    the report's figures are null. A design that misses its clock has `met` false, and its bit file, if there is one, is named so.
     """
     folder = prepare(bundle, target)
     steps = plan.read_steps(folder)
-    facts: dict[str, Any] = {"schema_version": SCHEMA_VERSION, "target": target, "board": bundle.design.target.board,
+    board = find_board(bundle.design.target.board)
+    facts: dict[str, Any] = {"schema_version": SCHEMA_VERSION, "target": target, "board": board.name, "part": board.part,
                              "digest": bundle.digest, "clock_mhz": bundle.design.target.clock_mhz}
     path = bundle.path / "report" / f"flow_{target}.json"
     for tool in dict.fromkeys(step.tool for step in steps):
@@ -56,10 +84,9 @@ def execute(bundle: Bundle, target: str, say: Callable[[str], None] = print) -> 
     for number, step in enumerate(steps, 1):
         say(f"[{number}/{len(steps)}] {step.name} ({step.tool}), log {folder / (step.name + '.log')}")
         seconds[step.name] = round(run_step(step, folder), 1)
-    reader = ecp5.read_report if target == "ecp5" else vivado.read_report
     tools = {tool: tool_version(tool) for tool in dict.fromkeys(step.tool for step in steps)}
-    report = facts | {"seconds": seconds, "tools": tools} | reader(bundle, folder)
-    if not report["met"]:
+    report = facts | {"seconds": seconds, "tools": tools} | TARGETS[target].read_report(bundle, folder)
+    if report["bitstream"] and not report["met"]:
         bit = bundle.path / report["bitstream"]
         report["bitstream"] = f"{report['bitstream'].removesuffix('.bit')}.timing-failed.bit"
         bit.replace(bundle.path / report["bitstream"])
@@ -85,9 +112,10 @@ def main() -> int:
     if report["fmax_mhz"] is None:
         return 0
     used, verdict = report["resources"], "met" if report["met"] else "NOT met"
-    print(f"{report['target']}: {used['lut']} LUT, {used['ff']} FF, {used['dsp']} DSP, {used['bram']} block RAM; "
-          f"{report['fmax_mhz']:.1f} MHz of {report['clock_mhz']:g} MHz wanted ({verdict}); "
-          f"{options.bundle / report['bitstream']}")
+    result = report["bitstream"] or f"flow/{report['target']}"
+    print(f"{report['target']}, {report['board']} ({report['part']}): {used['lut']} LUT, {used['ff']} FF, {used['dsp']} DSP, "
+          f"{used['bram']} block RAM; {report['fmax_mhz']:.1f} MHz of {report['clock_mhz']:g} MHz wanted ({verdict}); "
+          f"{options.bundle / result}")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""The Vivado flow: project scripts and constraints for an Arty A7 (serial port) and an Ultra96-V2 (with its PS)."""
+"""The Vivado flow: project scripts for boards with a serial port (Arty A7) and for Zynq boards (with their processor)."""
 
 from __future__ import annotations
 
@@ -7,60 +7,59 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from autonba.boards import Resources, find_board
+from autonba.boards import Board, Resources
 from autonba.bundle import Bundle
 from autonba.errors import ToolError
 from autonba.flows import plan
 from autonba.flows.ecp5 import heartbeat_bits
 from autonba.flows.pll import mmcme2
 from autonba.flows.tools import Step
+from autonba.flows.zynq import ZYNQ, zynq_files
 
-ARTY, ULTRA96 = "arty-a7-35t", "ultra96-v2"
+ARTY = "arty-a7-35t"
+BOARDS = (ARTY, *ZYNQ)
 
 
-def make_plan(bundle: Bundle) -> plan.Plan:
-    """Scripts for both boards at the design's clock. The steps build the design's own board, else the Arty."""
-    design = bundle.design
-    clock, banner = design.target.clock_mhz, plan.banner(bundle.digest)
-    arty, ultra96 = find_board(ARTY), find_board(ULTRA96)
-    names = plan.rtl_files(bundle)
-    memories = sorted(path.name for path in (bundle.path / "rtl").glob("*.hex"))
+def make_plan(bundle: Bundle, board: Board) -> plan.Plan:
+    """Scripts for `board`, one of BOARDS, at the design's clock."""
+    clock = bundle.design.target.clock_mhz
     common: dict[str, Any] = {
-        "banner": banner, "name": design.name, "sources": names, "memories": memories,
+        "banner": plan.banner(bundle.digest), "board": board.name, "part": board.part, "name": bundle.design.name,
+        "sources": plan.rtl_files(bundle), "memories": plan.memory_files(bundle),
         "period_ns": f"{1000 / clock:.4f}", "clock_mhz": f"{clock:g}",
     }
-    pixel_bits = 8 * design.network.input.channels
-    files = {
-        "arty/board_arty.v": plan.render(
-            "board_arty.v.j2", "autonba.rtl_templates", banner=banner, pixel_bits=pixel_bits,
-            oscillator_mhz=f"{arty.oscillator_mhz:g}", oscillator_period_ns=f"{1000 / arty.oscillator_mhz:.3f}",
-            clock_mhz=f"{clock:g}", pll=mmcme2(arty.oscillator_mhz, clock), heartbeat_bits=heartbeat_bits(clock)),
-        "arty/arty.xdc": plan.render("arty.xdc.j2", banner=banner),
-        "arty/build.tcl": plan.render("vivado_arty.tcl.j2", part=arty.part, front=plan.front_file(bundle), **common),
-        "ultra96/accelerator.xdc": plan.render("accelerator.xdc.j2", **common),
-        "ultra96/build.tcl": plan.render("vivado_ultra96.tcl.j2", part=ultra96.part, **common),
-        "ultra96/system.tcl": plan.render("vivado_system.tcl.j2", part=ultra96.part, pixel_bits=pixel_bits, **common),
-        "ultra96/package_ip.tcl": plan.render("vivado_ip.tcl.j2", part=ultra96.part, **common),
+    files = zynq_files(bundle, board, common) if board.name in ZYNQ else _arty_files(bundle, board, common)
+    return plan.Plan(board=board, files=files, steps=(
+        Step(name="build", tool="vivado", arguments=("-mode", "batch", "-nojournal", "-nolog", "-source", "build.tcl")),))
+
+
+def _arty_files(bundle: Bundle, board: Board, common: dict[str, Any]) -> dict[str, str]:
+    plan.refuse_streams(bundle)
+    clock = bundle.design.target.clock_mhz
+    return {
+        "board_arty.v": plan.render(
+            "board_arty.v.j2", "autonba.rtl_templates", banner=common["banner"],
+            pixel_bits=8 * bundle.design.network.input.channels, oscillator_mhz=f"{board.oscillator_mhz:g}",
+            oscillator_period_ns=f"{1000 / board.oscillator_mhz:.3f}", clock_mhz=common["clock_mhz"],
+            pll=mmcme2(board.oscillator_mhz, clock), heartbeat_bits=heartbeat_bits(clock)),
+        "arty.xdc": plan.render("arty.xdc.j2", oscillator_period_ns=f"{1000 / board.oscillator_mhz:.3f}", **common),
+        "build.tcl": plan.render("vivado_serial.tcl.j2", front=plan.front_file(bundle), top="board_arty",
+                                 constraints="arty.xdc", **common),
     }
-    folder = "ultra96" if design.target.board == ULTRA96 else "arty"
-    return plan.Plan(files=files, steps=(
-        Step(name="build", tool="vivado", arguments=("-mode", "batch", "-nojournal", "-nolog", "-source",
-                                                    f"{folder}/build.tcl")),))
 
 
 def read_report(bundle: Bundle, folder: Path) -> dict[str, Any]:
-    """What Vivado's reports in `folder` say, as values of report/flow_vivado.json."""
-    name = "ultra96" if bundle.design.target.board == ULTRA96 else "arty"
-    clock, out = bundle.design.target.clock_mhz, folder / name / "out"
+    """What Vivado's reports in `folder` say, as values of report/flow_vivado.json. Out of context there is no bit file."""
+    clock, out = bundle.design.target.clock_mhz, folder / "out"
     slack = worst_slack((out / "timing.rpt").read_text())
+    bit = None if bundle.design.target.board in ZYNQ else out / f"{bundle.design.name}.bit"
     return {
         "resources": asdict(utilization((out / "utilization_accelerator.rpt").read_text())),
         "board_resources": asdict(utilization((out / "utilization.rpt").read_text())),
         "clock_mhz": clock,
         "fmax_mhz": round(1000 / (1000 / clock - slack), 3),
         "met": slack >= 0,
-        "bitstream": (out / f"{bundle.design.name}{'.dcp' if name == 'ultra96' else '.bit'}")
-        .relative_to(bundle.path).as_posix(),
+        "bitstream": bit and bit.relative_to(bundle.path).as_posix(),
     }
 
 

@@ -15,7 +15,7 @@ from autonba.report import write_report
 from autonba.sim.random_designs import random_bundle
 
 FLOW = {"schema_version": 1, "resources": {"lut": 100, "ff": 90, "dsp": 8, "bram": 7}, "fmax_mhz": 61.5, "clock_mhz": 50.0,
-        "met": True, "bitstream": "flow/ecp5/x.bit"}
+        "met": True, "bitstream": "flow/ecp5/x.bit", "board": "ulx3s-85f", "part": "LFE5U-85F-6BG381C"}
 
 
 @pytest.fixture

@@ -16,7 +16,5 @@ from autonba.bundle import Bundle
 
 @pytest.fixture
 def placeholder(tmp_path: Path) -> Bundle:
-    """A bundle whose RTL is only there by name."""
-    bundle = small_design.write(tmp_path / "build")
-    small_design.write_placeholder_rtl(bundle)
-    return bundle
+    """A bundle for the ULX3S whose RTL is only there by name."""
+    return small_design.placeholder(tmp_path / "build", "ulx3s-85f")

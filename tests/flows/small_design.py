@@ -55,8 +55,15 @@ def write(path: Path, board: str = "ulx3s-85f", clock_mhz: float = 50.0, images:
     return write_bundle(path, design, weights, arrays | {"images": x, "labels": np.zeros(images, dtype=np.int64)})
 
 
+def placeholder(path: Path, board: str) -> Bundle:
+    """The design's bundle for `board`, with RTL that is only there by name."""
+    bundle = write(path, board)
+    write_placeholder_rtl(bundle)
+    return bundle
+
+
 def write_placeholder_rtl(bundle: Bundle) -> None:
-    """Two files that look like generated ones, for tests of plans only."""
+    """Files that look like generated ones, for tests of plans only."""
     rtl = bundle.path / "rtl"
     rtl.mkdir()
     for name in ("accelerator.v", "row_buffer.v", "uart_front.v"):

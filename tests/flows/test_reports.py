@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import small_design
 
 from autonba.boards import Resources
-from autonba.bundle import Bundle
+from autonba.bundle import Bundle, read_json
 from autonba.errors import ToolError
 from autonba.flows import ecp5, tools, vivado
 from autonba.flows.run import execute
@@ -97,14 +98,36 @@ def test_missing_tool_is_one_sentence_with_the_remedy(placeholder: Bundle, tmp_p
     assert not (placeholder.path / "report" / "flow_ecp5.json").exists()
 
 
-def test_without_vivado_the_scripts_are_the_result(placeholder: Bundle, tmp_path: Path,
-                                                   monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_vivado_the_scripts_are_the_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     no_tools(monkeypatch, tmp_path)
     said: list[str] = []
-    facts = execute(placeholder, "vivado", said.append)
+    bundle = small_design.placeholder(tmp_path / "pynq", "pynq-z2")
+    facts = execute(bundle, "vivado", said.append)
     assert facts["fmax_mhz"] is None
-    assert (placeholder.path / "flow" / "vivado" / "arty" / "build.tcl").is_file()
+    assert facts == read_json(bundle.path / "report" / "flow_vivado.json")
+    assert (facts["board"], facts["part"]) == ("pynq-z2", "xc7z020clg400-1")
+    assert (bundle.path / "flow" / "vivado" / "build.tcl").is_file()
     assert "vivado must be installed" in said[0]
+
+
+@pytest.mark.parametrize(("board", "part", "bitstream"), [
+    ("pynq-z2", "xc7z020clg400-1", None),
+    ("arty-a7-35t", "xc7a35ticsg324-1L", "flow/vivado/out/small.timing-failed.bit"),
+])
+def test_a_report_of_vivado_names_the_part_and_the_bit_file_that_there_is(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch, board: str, part: str, bitstream: str | None) -> None:
+    """Out of context there is no bit file, whether the clock is met or not."""
+    bundle = small_design.placeholder(tmp_path / "build", board)
+    no_tools(monkeypatch, tmp_path)
+    reports = {"utilization.rpt": UTILIZATION, "utilization_accelerator.rpt": UTILIZATION, "timing.rpt": TIMING, "small.bit": ""}
+    (tmp_path / "vivado").write_text("#!/bin/sh\n[ \"$1\" = -version ] && exit 0\n/bin/mkdir -p out\n" + "".join(
+        f"/bin/cat > out/{name} <<'END'\n{text}\nEND\n" for name, text in reports.items()))
+    (tmp_path / "vivado").chmod(0o755)
+    facts = execute(bundle, "vivado", lambda line: None)
+    assert (facts["board"], facts["part"], facts["met"]) == (board, part, False)
+    assert facts["bitstream"] == bitstream
+    assert bitstream is None or (bundle.path / bitstream).is_file()
+    assert facts == read_json(bundle.path / "report" / "flow_vivado.json")
 
 
 def test_failing_tool_shows_its_first_error_and_the_log(placeholder: Bundle, tmp_path: Path,
