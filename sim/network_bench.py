@@ -34,6 +34,7 @@ CYCLES, IMAGES_IN, IMAGES_OUT, STALL_IN, STALL_OUT = 0x18, 0x1C, 0x20, 0x24, 0x2
 RUN, SOFT_RESET = 1, 2
 TOO_EARLY, TOO_LATE = 1, 2
 IDENTITY = 0x414E4241
+RESET_TAKES, RESET_CLOSED = 2, 5  # cycles after the write of soft_reset in which pixels are still taken, and are not
 
 _INPUTS = ("rst", "log_run", "stall_memory", "s_axis_tdata", "s_axis_tvalid", "s_axis_tlast", "m_axis_tready", "s_axil_awaddr",
            "s_axil_awprot", "s_axil_awvalid", "s_axil_wdata", "s_axil_wstrb", "s_axil_wvalid", "s_axil_bready",
@@ -222,6 +223,52 @@ async def reset_in_mid_run(dut: Any) -> None:
         assert await bench.read(STATUS) == 0, f"after {name}, STATUS must be 0 (idle)"
         await bench.exchange((4, 2, 3), f"after {name}")
         await bench.finish()
+
+
+@cocotb.test()
+async def offered_through_a_soft_reset(dut: Any) -> None:
+    """A host that goes on offering pixels through a soft reset, as docs/registers.md says: pixels that are taken up to
+    RESET_TAKES cycles after the write are lost with their image, none is taken for RESET_CLOSED cycles, and the pixel that is
+    offered then is an image's first, so that the rest of a packet makes an image that ends too early."""
+    bench = await Bench.start(dut)
+    image = bench.network.input
+    pixels = image.height * image.width
+    taken, written = [], []  # cycles
+
+    async def watch() -> None:
+        cycle = 0
+        while True:
+            await RisingEdge(dut.clk)
+            cycle += 1
+            if int(dut.s_axis_tvalid.value) & int(dut.s_axis_tready.value):
+                taken.append(cycle)
+            if int(dut.s_axil_awvalid.value) & int(dut.s_axil_awready.value) and int(dut.s_axil_awaddr.value) == CONTROL:
+                written.append(cycle)
+
+    watching = cocotb.start_soon(watch())
+    bench.send(range(3))
+    begun = bench.random.randint(1, max(1, pixels - 1))
+    while len(taken) < begun:
+        await RisingEdge(dut.clk)
+    await bench.write(CONTROL, RUN | SOFT_RESET)
+    await ClockCycles(dut.clk, RESET_CLOSED)
+    bench.sink.assert_reset()
+    bench.sink.clear()
+    lost = [cycle for cycle in taken if cycle <= written[0] + RESET_TAKES]
+    closed = [cycle for cycle in taken[len(lost):] if cycle <= written[0] + RESET_TAKES + RESET_CLOSED]
+    assert not closed, f"no pixel must be taken from {RESET_TAKES + 1} cycles after the write of soft_reset on, and {closed} were"
+    number, part = divmod(len(lost), pixels)
+    wanted = [bench.logits[index % len(bench.images)] for index in range(number + (part > 0), 3)]
+    if part:
+        cut = np.zeros((1, image.channels, pixels), dtype=np.int64)
+        cut[:, :, : pixels - part] = bench.images[number % len(bench.images)].reshape(image.channels, pixels)[:, part:]
+        outputs = evaluate(bench.network, bench.bundle.weights, cut.reshape(1, image.channels, image.height, image.width))
+        wanted.insert(0, outputs[bench.network.layers[-1].name][0])
+    await bench.expect(wanted, f"after a soft reset behind pixel {len(lost)}")
+    error = await bench.read(ERROR)
+    assert error == (TOO_EARLY if part else 0), f"after the rest of a packet, ERROR must be {TOO_EARLY if part else 0}, not {error}"
+    watching.cancel()
+    await bench.finish()
 
 
 @cocotb.test()

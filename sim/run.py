@@ -37,7 +37,7 @@ SCHEMA_VERSION = 1
 SHORT_RUNS = (1, 2, 10)  # images of the runs whose cycles are always compared
 STALLED_IMAGES = 12
 MODULE = "autonba.sim.network_bench"
-FAULT_BENCHES = ("reset_in_mid_run", "wrong_lengths", "registers")
+FAULT_BENCHES = ("reset_in_mid_run", "offered_through_a_soft_reset", "wrong_lengths", "registers")
 
 console = Console()
 

@@ -71,6 +71,9 @@ def test_a_lost_cycle_is_found(spoilt_tiny: Bundle, simulator: str) -> None:
      ".too_early(1'b0), .too_late(too_late),\n"),
     ("registers", "accelerator.v", ".pixel_ready(s_axis_tready)", ".pixel_ready(1'b0)"),
     ("reset_in_mid_run", "accelerator.v", "reset <= rst | core_reset", "reset <= rst"),
+    ("offered_through_a_soft_reset", "accelerator.v", "reset <= rst | core_reset", "reset <= rst"),
+    ("offered_through_a_soft_reset", "accelerator.v", "image_input u_input (\n        .clk(clk), .rst(reset)",
+     "image_input u_input (\n        .clk(clk), .rst(rst)"),
 ])
 def test_a_broken_front_fails_its_bench(
     spoilt_tiny: Bundle, simulator: str, bench: str, file: str, old: str, new: str
