@@ -16,10 +16,6 @@ from autonba.flows.pll import mmcme2
 from autonba.flows.tools import Step
 from autonba.flows.zynq import ZYNQ, zynq_files
 
-ARTY = "arty-a7-35t"
-BOARDS = (ARTY, *ZYNQ)
-
-
 def make_plan(bundle: Bundle, board: Board) -> plan.Plan:
     """Scripts for `board`, one of BOARDS, at the design's clock."""
     clock = bundle.design.target.clock_mhz
@@ -28,8 +24,7 @@ def make_plan(bundle: Bundle, board: Board) -> plan.Plan:
         "sources": plan.rtl_files(bundle), "memories": plan.memory_files(bundle),
         "period_ns": f"{1000 / clock:.4f}", "clock_mhz": f"{clock:g}",
     }
-    files = zynq_files(bundle, board, common) if board.name in ZYNQ else _arty_files(bundle, board, common)
-    return plan.Plan(board=board, files=files, steps=(
+    return plan.Plan(board=board, files=_FILES[board.name](bundle, board, common), steps=(
         Step(name="build", tool="vivado", arguments=("-mode", "batch", "-nojournal", "-nolog", "-source", "build.tcl")),))
 
 
@@ -46,6 +41,10 @@ def _arty_files(bundle: Bundle, board: Board, common: dict[str, Any]) -> dict[st
         "build.tcl": plan.render("vivado_serial.tcl.j2", front=plan.front_file(bundle), top="board_arty",
                                  constraints="arty.xdc", **common),
     }
+
+
+_FILES = {"arty-a7-35t": _arty_files} | dict.fromkeys(ZYNQ, zynq_files)  # pins and processors: a board has its own, or is not here
+BOARDS = tuple(_FILES)
 
 
 def read_report(bundle: Bundle, folder: Path) -> dict[str, Any]:
