@@ -16,6 +16,7 @@ from autonba.flows.pll import mmcme2
 from autonba.flows.tools import Step
 from autonba.flows.zynq import ZYNQ, zynq_files
 
+
 def make_plan(bundle: Bundle, board: Board) -> plan.Plan:
     """Scripts for `board`, one of BOARDS, at the design's clock."""
     clock = bundle.design.target.clock_mhz
@@ -43,7 +44,7 @@ def _arty_files(bundle: Bundle, board: Board, common: dict[str, Any]) -> dict[st
     }
 
 
-_FILES = {"arty-a7-35t": _arty_files} | dict.fromkeys(ZYNQ, zynq_files)  # pins and processors: a board has its own, or is not here
+_FILES = {"arty-a7-35t": _arty_files} | dict.fromkeys(ZYNQ, zynq_files)  # a board is here with files of its own
 BOARDS = tuple(_FILES)
 
 

@@ -265,8 +265,8 @@ async def offered_through_a_soft_reset(dut: Any) -> None:
         outputs = evaluate(bench.network, bench.bundle.weights, cut.reshape(1, image.channels, image.height, image.width))
         wanted.insert(0, outputs[bench.network.layers[-1].name][0])
     await bench.expect(wanted, f"after a soft reset behind pixel {len(lost)}")
-    error = await bench.read(ERROR)
-    assert error == (TOO_EARLY if part else 0), f"after the rest of a packet, ERROR must be {TOO_EARLY if part else 0}, not {error}"
+    error, flag = await bench.read(ERROR), TOO_EARLY if part else 0
+    assert error == flag, f"after the rest of a packet, ERROR must be {flag}, not {error}"
     watching.cancel()
     await bench.finish()
 
