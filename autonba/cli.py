@@ -289,7 +289,10 @@ def evaluate(bundle: Path, dataset: str, as_json: bool) -> None:
         return
     for name in (n for n in ("float", "quantized", "integer") if n in found):
         _say(f"{name:10} {100 * found[name]:7.2f} %")
-    _say(f"{'images':10} {found['images']:7d}", f"written to {path}")
+    _say(f"{'images':10} {found['images']:7d}, test split")
+    if "differing_predictions" in found:
+        _say(f"integer and fake-quantized network name different classes of {found['differing_predictions']} images")
+    _say(f"written to {path}")
 
 
 @cli.command("run", epilog="\b\nExample:\n  autonba run build --port /dev/ttyUSB0 --images 10")

@@ -96,6 +96,7 @@ def render(bundle: Bundle, mapped: Plan, summary: dict[str, Any], found: dict[st
         version=__version__, design=bundle.design, summary=summary, mapped=mapped, per_image=per_image,
         comparisons=_comparisons(summary), board=board,
         limits=bundle.design.constraints, random=(search or {}).get("accelerator", {}).get("random"),
+        rounding=(search or {}).get("integer_against_quantized"),
         logic_error=logic_model_error(board.family),
         pictures=[] if search is None else pictures(search, _front_of(bundle), bundle.path.resolve().name, mapped.bottleneck),
         flows={name.removeprefix("flow_"): facts for name, facts in found.items() if name.startswith("flow_")},

@@ -124,14 +124,14 @@ def _front(figure: Any, front: Mapping[str, Any], own: str) -> None:
     axes = figure.subplots()
     for number, strategy in enumerate(dict.fromkeys(p.get("strategy", "joint") for p in points)):
         mine = [p for p in points if p.get("strategy", "joint") == strategy]
-        axes.plot([p["fps"] for p in mine], [100 * p["accuracy"] for p in mine], MARKERS.get(strategy, "o"),
+        axes.plot([p["fps"] for p in mine], [100 * p["val_accuracy"] for p in mine], MARKERS.get(strategy, "o"),
                   color=COLOURS[number % len(COLOURS)], label=strategy)
-    best = sorted((p["fps"], 100 * p["accuracy"]) for p in points if p["best"])
+    best = sorted((p["fps"], 100 * p["val_accuracy"]) for p in points if p["best"])
     axes.step([b[0] for b in best], [b[1] for b in best], where="pre", color=GREY, linewidth=1, zorder=0, label="Pareto front")
     this: Sequence[Mapping[str, Any]] = [p for p in points if p["bundle"] == own]
-    axes.plot([p["fps"] for p in this], [100 * p["accuracy"] for p in this], "o", markersize=12, fillstyle="none",
+    axes.plot([p["fps"] for p in this], [100 * p["val_accuracy"] for p in this], "o", markersize=12, fillstyle="none",
               color="#222222", label="this design")
-    axes.set(xlabel="images a second", ylabel="accuracy of the integer network, %")
+    axes.set(xlabel="images a second", ylabel="validation accuracy, integer network, %")
     axes.legend(frameon=False)
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import redirect_stderr
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ DIGITS_TEST = 360  # images of the test split of the 1797; stratified, fixed
 DIGITS_VALIDATION = 288
 SPLIT_SEED = 20260101  # fixes every split; independent of a search's seed
 FRACTION = 0.2  # of the images that a split is drawn from, where it is not said
+HELD = 0.25  # of the validation images, on which no weight is ever trained
 READERS = 4  # threads that decode images; Pillow lets go of Python's lock while it decodes
 READ_AT_ONCE = 256  # images between two reports of progress
 Tick = Callable[[float], None]  # told the finished fraction
@@ -42,6 +44,10 @@ class Split:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def take(self, index: npt.NDArray[np.int64]) -> Split:
+        """The images of those numbers, in that order."""
+        return Split(images=self.images[index], labels=self.labels[index])
+
     @property
     def shape(self) -> tuple[int, int, int]:
         """Channels, height, width of an image."""
@@ -51,7 +57,11 @@ class Split:
 
 @dataclass(frozen=True, kw_only=True)
 class Dataset:
-    """Three disjoint splits; `train` trains weights, `val` architecture, `test` only measures."""
+    """Three disjoint splits; `train` trains weights, `val` architecture, `test` only measures.
+
+    The derived network is trained on `fit`: both, but for `held`, the validation images that say how good a trained network is
+    wherever something is chosen. So nothing is chosen by `test`.
+    """
 
     name: str
     classes: tuple[str, ...]
@@ -65,12 +75,22 @@ class Dataset:
         _, c, h, w = self.train.images.shape
         return c, h, w
 
+    @cached_property
+    def _parted(self) -> tuple[Split, Split]:
+        rest, held = _stratified(self.val.labels, max(1, round(HELD * len(self.val))), SPLIT_SEED)
+        return self.val.take(rest), self.val.take(held)
+
+    @property
+    def held(self) -> Split:
+        """A quarter of the validation images, stratified and always the same, on which no weight is trained."""
+        return self._parted[1]
+
     @property
     def fit(self) -> Split:
-        """Training and validation images together: what the derived network is trained on."""
+        """Training images and the other validation images: what the derived network is trained on."""
+        rest = self._parted[0]
         return Split(
-            images=np.concatenate([self.train.images, self.val.images]),
-            labels=np.concatenate([self.train.labels, self.val.labels]),
+            images=np.concatenate([self.train.images, rest.images]), labels=np.concatenate([self.train.labels, rest.labels])
         )
 
 
@@ -182,8 +202,7 @@ def _split(
         whole = splits["train"]
         count = _count(split, size, len(whole), len(classes))
         rest, part = _stratified(whole.labels, count, SPLIT_SEED + offset)
-        splits = {**splits, "train": _take(whole.images, whole.labels, rest)}
-        splits[split] = _take(whole.images, whole.labels, part)
+        splits = {**splits, "train": whole.take(rest), split: whole.take(part)}
     for split, own in splits.items():
         if not len(own):
             raise DataError(f"data set {name!r}: the {split} split must hold images, and it is empty; add images")
@@ -263,16 +282,30 @@ def _read(files: Sequence[tuple[Path, int]], shape: tuple[int, int, int], tick: 
     return Split(images=images, labels=np.array([label for _, label in files], dtype=np.int64))
 
 
-def _take(images: Images, labels: Labels, index: npt.NDArray[np.int64]) -> Split:
-    return Split(images=images[index], labels=labels[index])
+def in_turn(labels: Labels, count: int | None = None) -> npt.NDArray[np.int64]:
+    """Numbers of `count` images (of all by default), the classes taking turns as long as they have any; always the same.
+
+    So every beginning of it holds an equal share of each class, however the images are sorted.
+    """
+    order = np.random.default_rng(SPLIT_SEED).permutation(len(labels))
+    turn = np.empty(len(labels), dtype=np.int64)  # place of each image within its class
+    for label in np.unique(labels):
+        own = order[labels[order] == label]
+        turn[own] = np.arange(len(own))
+    return np.lexsort((labels, turn))[:count]
 
 
-def _stratified(labels: Labels, count: int, seed: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Sorted indices (rest, part) with `count` in `part`, as even over the classes as `labels` are."""
+def spread(labels: Labels, seed: int) -> npt.NDArray[np.int64]:
+    """Numbers of all images, drawn so that every beginning holds each class in its share of the whole."""
     order = np.random.default_rng(seed).permutation(len(labels))
     position = np.empty(len(labels))  # place of each image within its class, as a fraction
     for label in np.unique(labels):
         own = order[labels[order] == label]
         position[own] = (np.arange(len(own)) + 0.5) / len(own)
-    ranked = order[np.argsort(position[order], kind="stable")]
+    return order[np.argsort(position[order], kind="stable")]
+
+
+def _stratified(labels: Labels, count: int, seed: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Sorted indices (rest, part) with `count` in `part`, as even over the classes as `labels` are."""
+    ranked = spread(labels, seed)
     return np.sort(ranked[count:]), np.sort(ranked[:count])

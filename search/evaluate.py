@@ -8,13 +8,13 @@ import numpy as np
 
 from autonba import golden
 from autonba.bundle import Bundle, read_arrays, read_json
-from autonba.search import datasets, export
+from autonba.search import datasets, export, reference
 from autonba.search.train import accuracy
 
 
 def evaluate(bundle: Bundle, dataset: str) -> dict[str, Any]:
-    """{'float', 'quantized', 'integer': fraction right on the test split, 'images': how many}; without search/model.npz, the
-    integer network's alone.
+    """{'float', 'quantized', 'integer': fraction right on the test split, 'images': how many, 'differing_predictions': those
+    that integer and fake-quantized network class differently}; without search/model.npz, the integer network's alone.
 
     A test split that must be drawn from the images is the search's, by the size in report/search.json.
     Raises DataError where the images do not suit the network, BundleError where search/model.npz is damaged.
@@ -25,10 +25,13 @@ def evaluate(bundle: Bundle, dataset: str) -> dict[str, Any]:
     model = bundle.path / "search" / "model.npz"
     arrays = read_arrays(model) if model.is_file() else {}
     found: dict[str, Any] = {"images": len(test)}
+    whole = golden.predict(network, weights, test.images.astype(np.int64))
     for name, quantized in (("float", False), ("quantized", True)) if arrays else ():
-        folded = export.from_arrays(arrays, name, network)
-        found[name] = accuracy(export.predict_folded(network, folded, test.images, quantized), test)
-    found["integer"] = accuracy(golden.predict(network, weights, test.images.astype(np.int64)), test)
+        classes = reference.predict(network, export.from_arrays(arrays, name, network), test.images, quantized=quantized)
+        found[name] = accuracy(classes, test)
+        if quantized:
+            found["differing_predictions"] = int((classes != whole).sum())
+    found["integer"] = accuracy(whole, test)
     return found
 
 

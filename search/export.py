@@ -1,8 +1,7 @@
-"""From a trained model to integers: fold batch norm, fix scales and multipliers, and check that nothing changed.
+"""From a trained model to integers: fold batch norm, round weights, biases and multipliers.
 
 The *folded* network is a set of plain arrays (it is what search/model.npz holds). `integers` turns it into the integer
-network of `autonba.golden`; `evaluate_folded` evaluates the same quantized network in real numbers, with its
-scales in the form m * 2^-s that the hardware has. Both must agree on every element.
+network of `autonba.golden`; how far that is from the trained one is measured in `autonba.search.integer_check`.
 """
 
 from __future__ import annotations
@@ -15,15 +14,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-import torch.nn.functional as F
 
 from autonba.arithmetic import LOGIT_BITS, MAX_SHIFT, MULTIPLIER_BITS, RESIDUAL_MULTIPLIER_BITS, IntArray, value_range
 from autonba.errors import BundleError
-from autonba.golden import BATCH, LayerWeights, Weights, evaluate
-from autonba.network import INPUT, Layer, Network, shuffle_order
+from autonba.golden import LayerWeights
+from autonba.network import INPUT, Layer, Network
 from autonba.search.augmentation import INPUT_SCALE
 from autonba.search.quantizers import weight_scale
-from autonba.search.train import Model, Tick
+from autonba.search.train import Model
 
 RealArray = npt.NDArray[np.float64]
 
@@ -122,7 +120,8 @@ def multipliers(ratio_O: RealArray, residual_ratio: float) -> Multipliers:
     )
 
 
-def _scales(network: Network, folded: FoldedNetwork) -> dict[str, float]:
+def tensor_scales(network: Network, folded: FoldedNetwork) -> dict[str, float]:
+    """Value of a digit of every tensor."""
     scales = {INPUT: INPUT_SCALE}
     for layer in network.layers:
         scales[layer.name] = (
@@ -142,7 +141,7 @@ def _layer_multipliers(network: Network, layer: Layer, own: Folded, scales: Mapp
 
 def integers(network: Network, folded: FoldedNetwork) -> tuple[Network, dict[str, LayerWeights]]:
     """The integer network: `network` with its shifts and residual multipliers, and all weights."""
-    scales = _scales(network, folded)
+    scales = tensor_scales(network, folded)
     layers: list[Layer] = []
     weights: dict[str, LayerWeights] = {}
     for layer in network.layers:
@@ -165,79 +164,3 @@ def integers(network: Network, folded: FoldedNetwork) -> tuple[Network, dict[str
         layers.append(layer)
         weights[layer.name] = LayerWeights(weight=weight, bias=bias, m=m)
     return replace(network, layers=tuple(layers)), weights
-
-
-@torch.no_grad()
-def evaluate_folded(
-    network: Network, folded: FoldedNetwork, images: npt.NDArray[np.uint8], quantized: bool
-) -> dict[str, RealArray]:
-    """Every tensor of the folded network in real numbers (float64), for uint8 images.
-
-    With `quantized`, each map is in units of its own scale, weights are fake-quantized and scale ratios are m / 2^s:
-    every intermediate value is a dyadic fraction that float64 holds exactly, so no tie is rounded by accident.
-    """
-    scales = _scales(network, folded) if quantized else {}
-    x = torch.as_tensor(images).double()
-    tensors = {INPUT: x if quantized else x * INPUT_SCALE}
-    for layer in network.layers:
-        x = tensors[layer.input]
-        if layer.op == "shuffle":
-            tensors[layer.name] = x[:, list(shuffle_order(layer.out_channels, layer.groups))]
-            continue
-        own = folded[layer.name]
-        ratio = residual_ratio = 1.0
-        if quantized and not layer.raw:
-            found = _layer_multipliers(network, layer, own, scales)
-            ratio = torch.as_tensor(found.m).double()[:, None, None, None] * 2.0**-found.s  # type: ignore[assignment]
-            residual_ratio = found.r * 2.0**-found.s
-        if layer.op == "global_pool":
-            y = x.sum(dim=(2, 3), keepdim=True)
-            y = y * ratio.reshape(1, -1, 1, 1) if quantized else y / (x.shape[2] * x.shape[3])  # type: ignore[attr-defined]
-        else:
-            w, b = torch.as_tensor(own.weight), torch.as_tensor(own.bias)
-            if quantized:
-                scale = torch.as_tensor(own.weight_scale)
-                high = value_range(layer.weight_bits, True)[1]
-                w = torch.floor(w / scale[:, None, None, None] + 0.5).clamp(-high, high) * ratio
-                b = torch.floor(b / (scale * scales[layer.input]) + 0.5)
-                b = b * (ratio.flatten() if not layer.raw else 1.0)  # type: ignore[attr-defined]
-            y = F.conv2d(x, w, b, layer.stride, layer.padding, groups=layer.groups)
-        if layer.residual is not None:
-            y = y + tensors[layer.residual] * residual_ratio
-        if not layer.raw:
-            if quantized:
-                y = torch.floor(y + 0.5).clamp(*value_range(layer.bits, layer.signed))
-            elif not layer.signed:
-                y = F.relu(y)
-        tensors[layer.name] = y
-    return {name: values.numpy() for name, values in tensors.items()}
-
-
-def predict_folded(network: Network, folded: FoldedNetwork, images: npt.NDArray[np.uint8], quantized: bool) -> IntArray:
-    """Class number of each image."""
-    last = network.layers[-1].name
-    parts = [evaluate_folded(network, folded, images[i : i + BATCH], quantized)[last] for i in range(0, len(images), BATCH)]
-    classes: IntArray = np.concatenate(parts).reshape(len(images), -1).argmax(axis=1)
-    return classes
-
-
-def mismatches(network: Network, folded: FoldedNetwork, weights: Weights, images: npt.NDArray[np.uint8]) -> int:
-    """Elements of all layers in which the integer network and the fake-quantized one differ."""
-    return compare(network, folded, weights, images)[2]
-
-
-def compare(
-    network: Network, folded: FoldedNetwork, weights: Weights, images: npt.NDArray[np.uint8], tick: Tick = lambda done: None
-) -> tuple[IntArray, IntArray, int]:
-    """Classes that the integer and the fake-quantized network give (N,), and elements of all layers in which they differ."""
-    last = network.layers[-1].name
-    whole, fake, differing = [], [], 0
-    for first in range(0, len(images), BATCH):
-        part = images[first : first + BATCH]
-        exact = evaluate(network, weights, part.astype(np.int64))
-        real = evaluate_folded(network, folded, part, quantized=True)
-        differing += sum(int((exact[layer.name] != real[layer.name]).sum()) for layer in network.layers)
-        whole.append(exact[last].reshape(len(part), -1).argmax(axis=1))
-        fake.append(real[last].reshape(len(part), -1).argmax(axis=1))
-        tick(min(1.0, (first + BATCH) / len(images)))
-    return np.concatenate(whole), np.concatenate(fake), differing

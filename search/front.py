@@ -10,10 +10,12 @@ from typing import Any
 from autonba.boards import find_board
 from autonba.bundle import Bundle, read_json, write_json
 from autonba.config import COUNTS, SearchConfig
-from autonba.errors import CapacityError
+from autonba.errors import BundleError, CapacityError
 from autonba.search import distributed
 from autonba.search.compute import Compute
 from autonba.search.run import search
+
+SCHEMA_VERSION = 2  # of front.json; in the first, test images chose the front
 
 
 def run(config: SearchConfig, *, progress: bool = True, resume: bool = False) -> Bundle | None:
@@ -62,7 +64,7 @@ def sweep(config: SearchConfig, name: str, values: Sequence[float], *, progress:
     for value in values:  # every value is checked before hours are spent on the first
         replace(config, constraints={**config.constraints, name: value})
     path = Path(config.out) / "front.json"
-    before = read_json(path)["points"] if path.is_file() else []
+    before = _points(path) if path.is_file() else []
     points: list[dict[str, Any]] = []
     lines = []
     for value in values:
@@ -85,19 +87,29 @@ def sweep(config: SearchConfig, name: str, values: Sequence[float], *, progress:
     for point in found:
         point["best"] = not any(dominates(other, point) for other in found)
         lines.append(
-            f"{point['strategy']}, {point['limit']} {point['value']:g}: {100 * point['accuracy']:.2f} %, "
-            f"{point['fps']:.0f} images/s"
+            f"{point['strategy']}, {point['limit']} {point['value']:g}: {100 * point['val_accuracy']:.2f} % of validation and "
+            f"{100 * point['test_accuracy']:.2f} % of test images, {point['fps']:.0f} images/s"
             f"{'' if point['best'] else ' (another is better in both)'}"
         )
-    write_json(path, {"schema_version": 1, "points": points})
+    write_json(path, {"schema_version": SCHEMA_VERSION, "points": points})
     return [*lines, f"front in {path}"]
 
 
+def _points(path: Path) -> list[dict[str, Any]]:
+    document = read_json(path)
+    if document.get("schema_version") != SCHEMA_VERSION:
+        raise BundleError(f"{path}: schema_version must be {SCHEMA_VERSION}, whose points have an accuracy of validation images; "
+                          "sweep into another folder")
+    points: list[dict[str, Any]] = document["points"]
+    return points
+
+
 def figures(report: Mapping[str, Any]) -> dict[str, Any]:
-    """Accuracy, speed and resources of a finished search."""
+    """Accuracy, speed and resources of a finished search; test accuracy is told and chooses nothing."""
     found = report["accelerator"]
     return {
-        "accuracy": report["accuracy"]["integer"],
+        "val_accuracy": report["validation_accuracy"]["integer"],
+        "test_accuracy": report["accuracy"]["integer"],
         "fps": report["clock_mhz"] * 1e6 / found["cycles_per_image"],
         "energy_uj": found["energy_pj"] / 1e6,
         **found["resources"],
@@ -105,7 +117,6 @@ def figures(report: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def dominates(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
-    """Whether `a` is at least as accurate and as fast as `b`, and better in one."""
-    return (
-        a["accuracy"] >= b["accuracy"] and a["fps"] >= b["fps"] and (a["accuracy"], a["fps"]) != (b["accuracy"], b["fps"])
-    )
+    """Whether `a` is at least as accurate, on validation images, and as fast as `b`, and better in one."""
+    one, other = ((p["val_accuracy"], p["fps"]) for p in (a, b))
+    return one != other and all(x >= y for x, y in zip(one, other, strict=True))

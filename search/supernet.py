@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from autonba.network import INPUT, Layer, Network, effective_kernel, shuffle_order
 from autonba.network import Tensor as Map
 from autonba.search import candidates as cand
-from autonba.search import distributed, sampling, spaces
+from autonba.search import datasets, distributed, sampling, spaces
 from autonba.search.augmentation import Feed
 from autonba.search.candidates import Candidates, NetworkTables
 from autonba.search.checkpoint import Resumable, Snapshot
@@ -309,7 +309,7 @@ class HardwareCost:
         for i, tables in enumerate(self.tables):
             chunk_L = cand.allocate(tables, best)[0].tolist()
             found = self.engine.costs(tables, best)
-            fill_L = (found.layer_cycles * tables.fill)[0] * self.engine.correction["latency"]
+            fill_L = (found.layer_cycles * tables.fill)[0]
             energy_L = found.layer_energy[0] * self.engine.correction["energy"]
             rows = zip(tables.names, chunk_L, found.layer_cycles[0].tolist(), fill_L.tolist(), energy_L.tolist(), strict=True)
             for name, chunk, cycles, fill, energy in rows:
@@ -340,7 +340,7 @@ class HardwareCost:
         share = width_BI / self.space.bits[-1]  # energies and block RAMs are those of the widest
         return {
             "cycles": cycles,
-            "latency": cycles + (p_BI * self.fill_BI).sum() + self.rest_fill,
+            "latency": (cycles + (p_BI * self.fill_BI).sum() + self.rest_fill) * self.engine.correction["latency"],
             "energy": (p_BI * self.energy_BI * share).sum() + self.rest_energy,
             "bram": (p_BI * self.bram_BI * share).sum() + self.rest_bram,
             "memory": memory,
@@ -410,6 +410,7 @@ class JointSearch:
         self.pull = Pull()
         self.feed = Feed(data.train, space.augmentation, self.compute.target)
         self.val = Feed(data.val, device=self.compute.target)
+        self.spread = torch.as_tensor(datasets.spread(data.val.labels, seed))  # validation images, any beginning of all classes
         self.steps = max(1, len(self.feed) // method.batch)
         self.weights = torch.optim.AdamW(self.net.weights, lr=method.rate, weight_decay=0.01)
         self.decay = torch.optim.lr_scheduler.CosineAnnealingLR(
@@ -598,18 +599,19 @@ class JointSearch:
 
     @torch.no_grad()
     def loss(self, choices: Sequence[Choice], images: int, batch: int = 250) -> float:
-        """Validation loss of one network with the supernet's weights; batch norm by the statistics of each batch."""
+        """Loss on so many validation images of all classes, with the supernet's weights; batch norm by each batch."""
         self.net.train()
         draw, kept = self.net.fixed(choices), {name: value.clone() for name, value in self.net.named_buffers()}
-        total, count = torch.tensor(0.0), min(images, len(self.val))
-        for part in torch.split(torch.arange(count), batch):
+        looked_at = self.spread[:images]
+        total = torch.tensor(0.0)
+        for part in torch.split(looked_at, batch):
             x, labels = self.val.plain(part)
             with self.compute.autocast():
                 logits = self.net(x, draw)
             total += distributed.total(F.cross_entropy(logits.float(), labels, reduction="sum").cpu())
         for name, value in self.net.named_buffers():
             value.copy_(kept[name])
-        return float(total) / count
+        return float(total) / len(looked_at)
 
 
 def entropy(logits: Tensor) -> float:

@@ -29,8 +29,8 @@ SEARCH = {
 }
 FRONT = {
     "points": [
-        {"strategy": "joint", "bundle": "a", "accuracy": 0.9, "fps": 1000.0, "best": True},
-        {"strategy": "random", "bundle": "b", "accuracy": 0.8, "fps": 900.0, "best": False},
+        {"strategy": "joint", "bundle": "a", "val_accuracy": 0.9, "fps": 1000.0, "best": True},
+        {"strategy": "random", "bundle": "b", "val_accuracy": 0.8, "fps": 900.0, "best": False},
         {"strategy": "joint", "refused": "min-fps must be at most 2000"},
     ]
 }

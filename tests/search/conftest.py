@@ -3,7 +3,36 @@
 import pytest
 import torch
 
+from autonba.search import datasets, export, spaces, train
+from autonba.search.spaces import Choice
+
+BLOCKS = (
+    ("k3_e1", 6),
+    ("k3_e1_g2", 4),
+    ("k5_e1", 8),
+    ("skip", 4),
+    ("k3_e1_g2", 6),
+)  # residuals, groups, shuffle, strided skip
+
 
 @pytest.fixture(autouse=True, scope="session")
 def one_thread():
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def digits():
+    """The digits, split."""
+    return datasets.digits()
+
+
+@pytest.fixture(scope="session")
+def trained(digits):
+    """A small network, trained a little on the digits: its outline, the model, and the folded quantized network."""
+    torch.manual_seed(0)
+    space = spaces.load("digits")
+    network = spaces.network(space, [Choice(operator=o, bits=b) for o, b in BLOCKS], digits.shape, digits.classes)
+    model = train.Model(network)
+    losses = [e["loss"] for e in train.fit(model, digits.train, train.Recipe(epochs=8), seed=0)]
+    assert losses[-1] < losses[0]
+    return network, model, export.fold(model, True)

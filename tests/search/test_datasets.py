@@ -43,6 +43,39 @@ def test_digits_splits_are_disjoint():
     assert np.array_equal(np.sort(whole.sum(1)), np.sort(raw.sum(1)))
 
 
+def test_images_in_turn_hold_every_class_from_the_start():
+    """Class-sorted labels, one class rare: equal shares in every beginning while there are images of each class."""
+    labels = np.repeat([0, 1, 2], [50, 4, 30])
+    order = datasets.in_turn(labels)
+    assert sorted(order) == list(range(84))
+    for count in (3, 6, 9, 12):
+        assert np.bincount(labels[order[:count]]).tolist() == [count // 3] * 3
+    assert np.bincount(labels[order[:20]]).tolist() == [8, 4, 8]
+    assert np.array_equal(datasets.in_turn(labels, 7), order[:7])
+
+
+def test_a_spread_order_holds_classes_in_their_shares_from_the_start():
+    labels = np.repeat([0, 1], [300, 100])
+    order = datasets.spread(labels, 5)
+    assert sorted(order) == list(range(400))
+    for count in (8, 40, 200):
+        assert abs(np.bincount(labels[order[:count]], minlength=2)[1] - count / 4) <= 1
+    assert not np.array_equal(order, datasets.spread(labels, 6))
+
+
+def test_a_quarter_of_the_validation_images_trains_nothing():
+    data = datasets.digits()
+    assert (len(data.fit), len(data.held)) == (1365, 72)
+    counts = np.bincount(data.held.labels)
+    assert counts.max() - counts.min() <= 2
+
+    def texts(*splits):
+        return sorted(image.tobytes() for split in splits for image in split.images)
+
+    assert texts(data.fit, data.held) == texts(data.train, data.val)
+    assert set(texts(data.held)) <= set(texts(data.val))
+
+
 def test_folder_takes_sizes_from_images_and_splits_all(folder):
     data = datasets.load(str(folder))
     assert data.classes == ("dark", "light")

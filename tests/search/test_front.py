@@ -7,7 +7,7 @@ import pytest
 
 from autonba.bundle import read_json, write_json
 from autonba.config import SearchConfig
-from autonba.errors import CapacityError, SpecError
+from autonba.errors import BundleError, CapacityError, SpecError
 from autonba.search import front
 
 FOUND = {1000.0: (0.9, 2000), 2000.0: (0.8, 2500), 4000.0: (0.7, 2400)}  # limit -> accuracy, images a second
@@ -26,7 +26,8 @@ def fake(monkeypatch):
         accuracy, fps = FOUND[limit]
         bonus = 0.05 if config.strategy == "joint" else 0.0
         report = {
-            "accuracy": {"integer": accuracy + bonus},
+            "accuracy": {"integer": 1 - accuracy},  # of test images, which choose nothing
+            "validation_accuracy": {"integer": accuracy + bonus},
             "clock_mhz": 50.0,
             "accelerator": {
                 "cycles_per_image": 50e6 / fps,
@@ -50,6 +51,8 @@ def test_front_holds_the_points_that_no_other_beats(fake, tmp_path):
     found = points(tmp_path)
     assert [found["joint", limit]["best"] for limit in FOUND] == [True, True, False]
     assert "another is better in both" in lines[2]
+    assert "95.00 % of validation and 10.00 % of test images" in lines[0]
+    assert (found["joint", 1000.0]["val_accuracy"], found["joint", 1000.0]["test_accuracy"]) == pytest.approx((0.95, 0.1))
     assert found["joint", 1000.0]["energy_uj"] == pytest.approx(2.0)
 
 
@@ -85,6 +88,13 @@ def test_a_sweep_of_a_resource_keeps_the_limit_apart_from_what_is_used(fake, tmp
     assert [(p["limit"], p["value"], p["dsp"]) for p in found if p["limit"] == "dsp"] == [("dsp", 2000.0, 1), ("dsp", 4000.0, 1)]
     assert len(found) == 4
     assert any("dsp 4000" in line for line in lines)
+
+
+def test_a_front_that_test_images_chose_is_refused(fake, tmp_path):
+    write_json(tmp_path / "front.json", {"schema_version": 1, "points": []})
+    with pytest.raises(BundleError, match="schema_version must be 2"):
+        front.sweep(SearchConfig(out=str(tmp_path)), "min_fps", [1000.0], progress=False, resume=False)
+    assert fake == []
 
 
 def test_a_bad_value_is_found_before_the_first_search(fake, tmp_path):

@@ -1,5 +1,7 @@
 """The joint search: its variants, what it remembers, and how violated limits turn it away."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -159,6 +161,17 @@ def test_looking_at_a_network_changes_nothing(data):
     assert all(torch.equal(value, before[name]) for name, value in search.net.state_dict().items())
 
 
+def test_a_network_is_looked_at_with_every_class_of_sorted_images(data):
+    """Validation images sorted by class, as folders hold them: whatever the number, all classes and not the first alone."""
+    order = np.argsort(data.val.labels, kind="stable")
+    search = joint(replace(data, val=data.val.take(order)))
+    seen, plain = [], search.val.plain
+    search.val.plain = lambda index: seen.append(search.val.labels_N[index]) or plain(index)
+    search.loss([Choice(operator="skip", bits=4)] * 2, 9, batch=6)
+    assert torch.bincount(torch.cat(seen)).tolist() == [3, 3, 3]
+    assert torch.bincount(seen[0]).tolist() == [2, 2, 2]
+
+
 def test_half_precision_searches_too(data):
     search = joint(data, compute=Compute(precision="bf16"))
     search.run()
@@ -179,6 +192,33 @@ def test_a_fixed_draw_is_the_derived_network(data):
     dearer = search.cost.of_choices([Choice(operator="k3_e3", bits=8)] * 2)
     assert all(dearer[name] >= costs[name] for name in ("cycles", "latency", "memory", "macs", "energy"))
     assert dearer["macs"] > costs["macs"]
+
+
+@pytest.mark.parametrize("objective", [{}, {"max_latency_ms": 0.05}])
+def test_costs_of_one_network_are_those_of_the_accelerator_search(data, objective):
+    """Of uniform networks, and of mixed ones what does not depend on the memories that layers share; also where corrected."""
+    wider = SPACE.replace("channels = 8", "channels = 32").replace("channels = 4", "channels = 16")
+    search = joint(data, limits=objective, text=wider)
+    assert (search.engine.correction["latency"] != 1.0) == bool(objective)
+    best = next(c for n in range(50) for c in [search.engine.random(64).pick(torch.tensor([n]))] if spreads(search, c))
+    search.cost.set_accelerator(best)
+    names, wide = [o.name for o in search.space.operators], search.space.bits[-1]
+    for first in names:
+        for second in names:
+            choices = [Choice(operator=first, bits=wide), Choice(operator=second, bits=wide)]
+            exact = search.engine.costs(search.cost.tabulate(search.net.network(choices)), best)
+            found = search.cost.of_choices(choices)
+            metrics = ["cycles", "latency"] + ["bram"] * (first == second) + ["energy"] * (first == second == names[0])
+            for metric in metrics:  # stem and head cost the energy that they cost beside the first operator
+                assert found[metric] == pytest.approx(float(exact.metric(metric)[0]), rel=1e-5), (metric, first, second)
+    wide, narrow = (search.cost.of_choices([Choice(operator="k3_e3", bits=b)] * 2) for b in reversed(search.space.bits))
+    assert all(narrow[metric] < wide[metric] for metric in ("energy", "bram"))
+
+
+def spreads(search, candidate):
+    """Whether both chunks of a candidate work, so that neither the stem nor the blocks are all of its time."""
+    busy = search.engine.costs(search.cost.tables[0], candidate).busy[0]
+    return bool((busy > 0).all())
 
 
 def test_entropy_is_that_of_the_softmax():

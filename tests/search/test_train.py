@@ -59,6 +59,22 @@ def test_the_rate_rises_and_falls_to_nothing(stripes):
     assert rates[-1] < 0.01
 
 
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+def test_only_weights_of_convolutions_decay(optimizer, stripes):
+    """Where every gradient is 0, a step is the decay alone: kernels shrink; biases, norms and scales of quantizers stay."""
+    own = model()
+    for p in own.parameters():
+        p.data.add_(1.0)
+        p.grad = torch.zeros_like(p)
+    before = {name: p.detach().clone() for name, p in own.named_parameters()}
+    stepping, _ = train._optimizer(own, train.Recipe(epochs=1, optimizer=optimizer, decay=0.1), 100)
+    stepping.step()
+    shrunk = {name for name, p in own.named_parameters() if not torch.equal(p, before[name])}
+    assert shrunk == {name for name in before if name.endswith(".conv.weight")}
+    assert any(name.endswith(".scale") for name in before)
+    assert any(".norm.weight" in name for name in before)
+
+
 def test_the_average_is_kept_and_the_model_given_back():
     own = torch.nn.Linear(1, 1, bias=False)
     average = train.Average(own, 0.5)
