@@ -1,4 +1,4 @@
-# make demo | test | sim | fuzz | mutations | formal | flow | test-all | lint        (README.md says what each does)
+# make demo | test | sim | fuzz | mutations | mutations-python | formal | flow | test-all | lint   (README.md says what each does)
 
 PYTHON   ?= python3
 VENV     ?= .venv
@@ -19,7 +19,7 @@ STAMP   := $(VENV)/.stamp
 AUTONBA := $(BIN)/autonba
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo sim fuzz mutations formal flow netlist test test-all lint clean
+.PHONY: help venv demo sim fuzz mutations mutations-python formal flow netlist test test-all lint clean
 
 help:
 	@echo 'make demo       search, generate, simulate and report on built-in images, into $(BUNDLE)/'
@@ -27,6 +27,7 @@ help:
 	@echo 'make sim        cocotb regression of a bundle            BUNDLE=build SIM=verilator|icarus'
 	@echo 'make fuzz       random accelerators on random networks   N=30 or MINUTES=10, SEED=1'
 	@echo 'make mutations  faults planted in the Verilog: each is found'
+	@echo 'make mutations-python  faults planted in the Python code: the quick tests catch each (minutes)'
 	@echo 'make formal     proofs about row tokens, buffers, schedulers and AXI fronts of a small random design (minutes)'
 	@echo 'make flow       synthesis, place and route, bitstream    BUNDLE=build TARGET=ecp5|vivado'
 	@echo 'make netlist    network bench on what make flow synthesized (minutes)'
@@ -66,6 +67,9 @@ fuzz: $(STAMP)
 
 mutations: $(STAMP)
 	$(BIN)/python -m autonba.sim.mutations
+
+mutations-python: $(STAMP)
+	$(BIN)/python -m tests.mutations_python --workers $(WORKERS)
 
 formal: $(STAMP)
 	$(BIN)/python -m autonba.sim.formal

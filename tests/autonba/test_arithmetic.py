@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from autonba.arithmetic import Requantization, clog2, convolve, signed_width, value_range
+from autonba.arithmetic import Requantization, clog2, convolve, pool, signed_width, value_range
 
 
 @pytest.mark.parametrize("signed", [False, True])
@@ -40,6 +40,17 @@ def test_convolution_equals_pytorch(
     wanted = torch.nn.functional.conv2d(torch.tensor(x, dtype=torch.float64), torch.tensor(w, dtype=torch.float64),
                                         torch.tensor(b, dtype=torch.float64), stride=stride, padding=padding, groups=groups)
     np.testing.assert_array_equal(convolve(x, w, b, stride, padding, groups), wanted.numpy().astype(np.int64))
+
+
+@pytest.mark.parametrize(("kernel", "stride", "padding"), [((3, 3), (2, 2), (1, 1)), ((2, 3), (1, 2), (0, 1))])
+def test_pools_equal_pytorch(kernel: tuple[int, int], stride: tuple[int, int], padding: tuple[int, int]) -> None:
+    x = np.random.default_rng(3).integers(-128, 0, (2, 3, 7, 6))  # below 0, so that padding would win as a 0
+    real = torch.tensor(x, dtype=torch.float64)
+    most = torch.nn.functional.max_pool2d(real, kernel, stride, padding)
+    mean = torch.nn.functional.avg_pool2d(real, kernel, stride, padding, count_include_pad=True)
+    np.testing.assert_array_equal(pool(x, kernel, stride, padding, maximum=True), most.numpy().astype(np.int64))
+    np.testing.assert_array_equal(pool(x, kernel, stride, padding, maximum=False),
+                                  torch.round(mean * kernel[0] * kernel[1]).numpy().astype(np.int64))
 
 
 def test_widths() -> None:

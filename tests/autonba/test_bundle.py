@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from autonba.bundle import Bundle, read_arrays, write_arrays, write_bundle
+from autonba.bundle import Bundle, read_arrays, smallest_dtype, write_arrays, write_bundle
 from autonba.cli import cli
 from autonba.errors import BundleError
 from autonba.sim.random_designs import random_bundle
@@ -53,6 +53,19 @@ def test_one_changed_weight_changes_the_digest(bundle: Bundle) -> None:
     arrays[name].flat[0] ^= 1
     write_arrays(bundle.path / "weights.npz", arrays)
     assert Bundle(bundle.path).digest != before
+
+
+@pytest.mark.parametrize(("low", "high", "wanted"), [
+    (0, 127, np.int8), (-128, 0, np.int8), (-129, 0, np.int16), (0, 128, np.int16), (-32769, 5, np.int32), (-(1 << 40), 0, np.int64)])
+def test_the_smallest_type_holds_both_ends(low: int, high: int, wanted: type) -> None:
+    assert smallest_dtype(np.array([low, high])) == wanted
+
+
+def test_the_order_of_arrays_does_not_change_the_bytes(tmp_path: Path) -> None:
+    arrays = {"b": np.arange(3), "a": np.arange(4)}
+    write_arrays(tmp_path / "one.npz", arrays)
+    write_arrays(tmp_path / "two.npz", dict(reversed(arrays.items())))
+    assert (tmp_path / "one.npz").read_bytes() == (tmp_path / "two.npz").read_bytes()
 
 
 def test_pickles_are_refused(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from autonba.cli import cli
+from autonba.config import SearchConfig
 from autonba.sim.random_designs import random_bundle
 
 
@@ -46,6 +47,18 @@ def test_bad_configuration(tmp_path: Path, text: str, words: tuple[str, ...]) ->
     path.write_text(text)
     refused(run("search", "--config", str(path), "-o", str(tmp_path / "out")), "search.toml", *words)
     assert not (tmp_path / "out").exists()
+
+
+def test_the_command_line_wins_over_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[SearchConfig] = []
+    monkeypatch.setattr("autonba.search.front.run", lambda config, **_: asked.append(config))
+    path = tmp_path / "search.toml"
+    path.write_text('seed = 3\nboard = "arty-a7-35t"\nbits = [4, 8]\n[constraints]\ndsp = 10\nlut = 2000\n')
+    assert run("search", "--config", str(path)).exit_code == 0
+    assert run("search", "--config", str(path), "--seed", "5", "--bits", "6", "--max-dsp", "20", "--min-fps", "7").exit_code == 0
+    assert [(c.seed, c.board, c.bits, dict(c.constraints)) for c in asked] == [
+        (3, "arty-a7-35t", [4, 8], {"dsp": 10, "lut": 2000}),
+        (5, "arty-a7-35t", [6], {"dsp": 20.0, "lut": 2000, "min_fps": 7.0})]
 
 
 def test_a_network_that_cannot_fit_names_resource_need_and_limit(tmp_path: Path) -> None:

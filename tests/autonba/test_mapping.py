@@ -130,6 +130,7 @@ def test_row_pattern_against_counting(rows: int, kernel: int, stride: int, paddi
             present = [r for r in read if 0 <= r < rows]
             assert min(present) >= gone, "a row was given back before its last use"
             assert gone + pattern.need(t) > max(present), "a row is read before it is asked for"
+            assert pattern.need(t) == max(max(present) + 1 - gone, pattern.release(t)), "no more rows, and those given back are there"
             gone += pattern.release(t)
         assert gone == rows
 
@@ -177,3 +178,41 @@ def test_no_image_is_faster_than_the_busiest_chunk() -> None:
     finish = np.array(simulate(mapped, 40).finish)
     assert (finish[-1] - finish[0]) / 39 >= 0.97 * mapped.bottleneck
     assert finish[-1] >= 40 * mapped.bottleneck
+
+
+def line(*layers: Layer, signed: bool = False) -> Network:
+    """Layers on a map of 4 channels, 8 x 8."""
+    return Network(input=Tensor(name="input", channels=4, height=8, width=8, bits=8, signed=signed), layers=layers,
+                   classes=tuple(f"c{n}" for n in range(layers[-1].out_channels)))
+
+
+def layer(name: str, source: str, kernel: int = 1, **more: object) -> Layer:
+    pad = kernel // 2
+    return Layer(name=name, op="conv", input=source, out_channels=4, kernel=(kernel, kernel), padding=(pad, pad), shift=8,
+                 **more)  # type: ignore[arg-type]
+
+
+def test_readers_of_a_chunk_share_a_buffer_for_the_one_that_needs_most() -> None:
+    network = line(layer("a", "input"), layer("tall", "a", 5), layer("flat", "tall", 1, residual="a", residual_multiplier=1),
+                   layer("b", "a", 3), layer("sum", "b", residual="flat", residual_multiplier=1))
+    accelerator = Accelerator(chunks=(conv_chunk("c"), conv_chunk("e")), allocation={
+        "a": "c", "tall": "e", "flat": "c", "b": "e", "sum": "c"})
+    assert required_buffers(network, accelerator)["a", "e", "main"] == 5
+
+
+def test_columns_at_a_stride_lie_in_different_banks() -> None:
+    network = line(layer("a", "input"), layer("b", "a", 1, stride=(2, 2)))
+    pair = replace(conv_chunk(), columns=2)
+    for columns, banks in ((2, 4), (3, 8)):
+        accelerator = on(network, replace(pair, columns=columns))
+        assert plan(network, size_buffers(network, accelerator)).memory("c_to_c_main").banks == banks
+
+
+def test_a_memory_of_signed_and_unsigned_maps_holds_both() -> None:
+    network = line(layer("a", "input", bits=6, signed=True), layer("b", "input", bits=6), layer("c", "a"),
+                   layer("d", "b", residual="c", residual_multiplier=1))
+    accelerator = Accelerator(chunks=(conv_chunk("one"), conv_chunk("two")), allocation={
+        "a": "one", "b": "one", "c": "two", "d": "two"})
+    memory = plan(network, size_buffers(network, accelerator)).memory("one_to_two_main")
+    assert (memory.lane_bits, memory.signed) == (7, True)
+    assert plan(network, size_buffers(network, accelerator)).chunks[1].input_bits == 7

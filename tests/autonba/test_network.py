@@ -36,6 +36,8 @@ def network(*layers: Layer, classes: int = 4) -> Network:
     (lambda: network(conv(), conv("a", "a")), "layer 'a': name must be unique"),
     (lambda: network(conv(kernel=(7, 7))), "must fit the padded 6x6 map of 'input'"),
     (lambda: network(conv(), conv("b", "a", 8, residual="input"), classes=8), "layer 'b': residual 'input' must have the shape"),
+    (lambda: network(conv(), conv("b", "a", stride=(2, 1), residual="input")),
+     "layer 'b': residual 'input' must have the shape [4, 3, 6], not [4, 6, 6]"),
     (lambda: network(conv(), conv("b", "input")), "layer 'a': its output must be read by a later layer"),
     (lambda: network(conv(), classes=3), "classes must name each of the 4 channels"),
     (lambda: network(Layer(name="s", op="shuffle", input="input", out_channels=4, groups=2)), "op of the last layer"),

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from autonba import report
 from autonba.bundle import Bundle, check_schema, write_json
 from autonba.cost.schedule import simulate
 from autonba.errors import BundleError, SpecError
 from autonba.mapping import plan
-from autonba.report import write_report
+from autonba.report import summarize, write_report
 from autonba.sim.random_designs import random_bundle
 
 FLOW = {"schema_version": 1, "resources": {"lut": 100, "ff": 90, "dsp": 8, "bram": 7}, "fmax_mhz": 61.5, "clock_mhz": 50.0,
@@ -51,6 +52,20 @@ def test_what_stages_found_is_copied(bundle: Bundle) -> None:
     assert summary["rtl_check"] == {"images": 100, "elements": 77, "mismatches": 0}
     assert summary["fmax_mhz"] == {"ecp5": 61.5}
     assert summary["resources"]["synthesized"] == {"ecp5": FLOW["resources"]}
+
+
+def test_errors_are_of_the_prediction(bundle: Bundle) -> None:
+    """A prediction of 80 where 100 were found is 20 % too low."""
+    mapped = plan(bundle.design.network, bundle.design.accelerator, bundle.weights)
+    summary = summarize(bundle, mapped, {"flow_ecp5": FLOW})
+    summary["resources"]["predicted"] = {"lut": 80, "ff": 90, "dsp": 10, "bram": 0}
+    summary["cycles"]["predicted"]["first_image"], summary["cycles"]["simulated"]["first_image"] = 1500, 1000
+    errors = {row["name"]: row["error"] for row in report._comparisons(summary)}
+    assert errors["LUT, ecp5"] == pytest.approx(-0.2)
+    assert errors["FF, ecp5"] == pytest.approx(0.0)
+    assert errors["DSP, ecp5"] == pytest.approx(0.25)
+    assert errors["BRAM, ecp5"] == pytest.approx(-1.0)
+    assert errors["cycles, first image"] == pytest.approx(0.5)
 
 
 def test_a_few_images_say_nothing_about_the_steady_state(bundle: Bundle) -> None:

@@ -1,6 +1,9 @@
 """Vectorized costs, the accelerator search and its limits."""
 
+import itertools
 import statistics
+from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -161,3 +164,58 @@ def test_choices_round_trip(space):
     again = search.candidates(search.choices(drawn))
     for name in ("count", "kind", "out", "into", "drain", "multiplier", "chunk"):
         assert torch.equal(getattr(drawn, name), getattr(again, name))
+
+
+def spoilt(monkeypatch, change):
+    """`das.exact`, with the smallest buffers always, and `change` applied to what it finds."""
+    exact = das.exact
+    monkeypatch.setattr(das, "exact", lambda *a, **k: change(exact(*a, **k | {"sized": False}), k.get("sized", True)))
+    monkeypatch.setattr(das, "EXACT_CHECKS", 3)
+    monkeypatch.setattr(das, "PAIRS", 50)
+
+
+def with_bram(design, bram):
+    return replace(design, resources=replace(design.resources, bram=bram))
+
+
+def test_limits_are_checked_again_with_the_buffers_that_lose_no_throughput(space, network, tables, monkeypatch):
+    """Every design keeps its limit with the smallest buffers; with its final ones, none does."""
+    spoilt(monkeypatch, lambda design, sized: with_bram(design, 10_000 if sized else 1))
+    search = engine(space)
+    with pytest.raises(das.OutOfReachError, match="at least 10000 bram") as caught:
+        das.search(network, search, tables, steps=2, samples=64)
+    assert caught.value.metric == "bram"
+
+
+def test_random_designs_are_checked_exactly(space, network, tables, monkeypatch):
+    found = das.random_designs(network, engine(space), tables, count=3, batch=64, batches=1)
+    assert len(found) == 3
+    spoilt(monkeypatch, lambda design, sized: with_bram(design, 10_000))
+    assert das.random_designs(network, engine(space), tables, count=3, batch=64, batches=1) == []
+
+
+def test_calibration_takes_the_middle_ratio(space, network, tables, monkeypatch):
+    """Exact figures that are 2, 4, 8 ... times the estimate in turn are corrected by the middle one."""
+    factors = itertools.cycle([2.0, 4.0, 8.0, 16.0, 32.0])
+    search = engine(space)
+    estimate = {}
+
+    def given(network, accelerator, target, **_):
+        factor = next(factors)
+        guess = estimate[accelerator.multipliers, repr(accelerator.allocation), repr(accelerator.chunks)]
+        return SimpleNamespace(figures={name: factor * value for name, value in guess.items()})
+
+    accelerator = cand.accelerator
+
+    def remembered(tables, hardware, drawn, n=0):
+        made = accelerator(tables, hardware, drawn, n)
+        costs = search.costs(tables, drawn.pick(torch.tensor([n])))
+        estimate[made.multipliers, repr(made.allocation), repr(made.chunks)] = {
+            name: float(costs.metric(name)[0]) for name in das.CORRECTED}
+        return made
+
+    monkeypatch.setattr(das, "exact", given)
+    monkeypatch.setattr(cand, "accelerator", remembered)
+    search.calibrate(network, tables, count=25)
+    assert search.correction["lut"] == pytest.approx(8.0)
+    assert search.correction["energy"] == pytest.approx(8.0)

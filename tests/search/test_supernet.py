@@ -7,6 +7,8 @@ import pytest
 import torch
 
 from autonba.boards import find_board
+from autonba.network import Layer
+from autonba.network import Tensor as Map
 from autonba.search import spaces
 from autonba.search.checkpoint import Resumable
 from autonba.search.compute import Compute
@@ -17,7 +19,7 @@ from autonba.search.objectives import goal
 from autonba.search.progress_log import Log
 from autonba.search.sampling import BITWIDTHS
 from autonba.search.spaces import Choice
-from autonba.search.supernet import JointSearch, Method, Supernet, entropy
+from autonba.search.supernet import JointSearch, Method, MixedLayer, Supernet, entropy
 
 SPACE = """
 [network]
@@ -300,3 +302,74 @@ def test_block_rams_of_mean_networks_follow_those_of_the_uniform_ones():
         choices = [Choice(operator=operator.name, bits=space.bits[-1])] * len(space.blocks)
         exact = float(searched.engine.costs(tables, best).resources["bram"][0])
         assert searched.cost.of_choices(choices)["bram"] == pytest.approx(exact, rel=1e-4)
+
+
+@pytest.mark.parametrize(("level", "split"), [("bilevel", "val"), ("one-level", "train")])
+def test_alpha_and_beta_learn_from_the_level_s_images(data, level, split, monkeypatch):
+    search = joint(data, level=level)
+    known = {name: {image.tobytes() for image in getattr(data, name).images} for name in ("train", "val")}
+    seen = []
+    step = search.architecture_step
+
+    def watched(x, *rest, **more):
+        seen.extend((255 * x).round().to(torch.uint8).contiguous().numpy()[n].tobytes() for n in range(len(x)))
+        return step(x, *rest, **more)
+
+    monkeypatch.setattr(search, "architecture_step", watched)
+    search.feed.policy = "none"
+    search.run()
+    assert len(seen) == 2 * search.steps * search.method.batch
+    assert set(seen) <= known[split]
+    assert not known["train"] & known["val"]
+
+
+def test_the_extent_is_a_slow_mean_of_the_batches_largest():
+    layer = Layer(name="pool", op="global_pool", input="input", out_channels=1)
+    mixed = MixedLayer(layer, Map(name="input", channels=1, height=2, width=2, bits=8, signed=False), [8]).train()
+    for value in (4.0, 8.0):
+        mixed(torch.full((2, 1, 2, 2), value), None, torch.ones(1))
+    assert float(mixed.extent) == pytest.approx(0.9 * 4.0 + 0.1 * 8.0)
+    mixed.eval()
+    mixed(torch.full((2, 1, 2, 2), 99.0), None, torch.ones(1))
+    assert float(mixed.extent) == pytest.approx(0.9 * 4.0 + 0.1 * 8.0)
+
+
+def test_progress_begins_after_the_warm_up(data):
+    search = joint(data, warm_epochs=2, search_epochs=4)
+    found = []
+    for search.epoch in range(7):
+        found.append(search.progress)
+    assert found == [0.0, 0.0, 0.0, 0.25, 0.5, 0.75, 1.0]
+
+
+def test_the_price_follows_the_powers_of_the_objective(data):
+    search = joint(data, limits={"objective": {"cycles": 2.0, "energy": 0.5, "dsp": 1.0}})
+    space = search.space
+    figures = {name: torch.tensor(1.0) for name in ("cycles", "latency", "energy", "bram", "memory", "macs")}
+    more = {**figures, "cycles": torch.tensor(np.e), "energy": torch.tensor(np.e**2), "memory": torch.tensor(np.e**3)}
+    assert float(search.cost.price(figures, "accelerator")) == pytest.approx(0.0)
+    wanted = space.cycles_weight * (2.0 * 1 + 0.5 * 2) + space.memory_weight * 3
+    assert float(search.cost.price(more, "accelerator")) == pytest.approx(wanted, rel=1e-5)
+    assert float(search.cost.price({**figures, "macs": torch.tensor(np.e)}, "macs")) == pytest.approx(space.cycles_weight, rel=1e-5)
+    assert float(search.cost.price(more, "none")) == 0.0
+
+
+def test_logits_of_another_search_are_not_adopted(data):
+    warm, own = joint(data), joint(data, seed=7)
+    warm.net.alpha.data += torch.randn_like(warm.net.alpha)
+    warm.net.beta.data += 1.0
+    alpha, beta = own.net.alpha.detach().clone(), own.net.beta.detach().clone()
+    own.adopt(warm)
+    assert torch.equal(own.net.alpha, alpha)
+    assert torch.equal(own.net.beta, beta)
+
+
+def test_each_block_gets_its_own_operator_s_bitwidth(data):
+    net = joint(data).net
+    with torch.no_grad():
+        net.alpha[0, 1] = net.alpha[1, 0] = 3.0
+        net.beta[0, 1] = torch.tensor([1.0, 0.0])
+        net.beta[0, [0, 2]] = torch.tensor([0.0, 9.0])  # of operators that are not taken
+        net.beta[1, 0] = torch.tensor([0.0, 1.0])
+        net.beta[1, [1, 2]] = torch.tensor([9.0, 0.0])
+    assert net.derive() == [Choice(operator="k3_e3", bits=4), Choice(operator="k3_e1", bits=8)]

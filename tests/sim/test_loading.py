@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import zlib
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from autonba.golden import LayerWeights, Weights, evaluate
 from autonba.hwgen.generate import generate
 from autonba.mapping import plan
 from autonba.network import INPUT
+from autonba.registers import Register
 from autonba.sim.lint import lint
 from autonba.sim.network_bench import Settings
 from autonba.sim.run import prepare
@@ -98,8 +100,11 @@ def test_writes_and_checksum_cover_every_memory(pair: tuple[Bundle, Bundle]) -> 
     images = load_images(mapped, other.weights)
     for target, image in zip(load_targets(mapped), images, strict=True):
         assert len(image) == target.words * target.slices(bits) * bits // 8
-    writes, _ = load_writes(mapped, other.weights)
+    writes, checksum = load_writes(mapped, other.weights)
     assert len(writes) == 1 + len(images) + sum(map(len, images)) // 4
+    data = b"".join(value.to_bytes(4, "little") for register, value in writes if register == Register.LOAD_DATA)
+    assert data == b"".join(images)
+    assert checksum == zlib.crc32(data)
 
 
 def test_biases_that_the_accumulators_cannot_hold_are_refused(pair: tuple[Bundle, Bundle]) -> None:
@@ -107,9 +112,11 @@ def test_biases_that_the_accumulators_cannot_hold_are_refused(pair: tuple[Bundle
     mapped = plan(built.design.network, built.design.accelerator, built.weights)
     stem = built.weights["stem"]
     assert stem.bias is not None
-    wide = {**built.weights, "stem": replace(stem, bias=stem.bias + (1 << 28))}
-    with pytest.raises(SpecError, match="accumulators"):
-        load_images(mapped, wide)
+    bits = mapped.chunks[0].acc_bits
+    for bias in (1 << 28, 1 << (bits - 1), -(1 << (bits - 1)) - 1):  # the last two are one bit too wide
+        wide = {**built.weights, "stem": replace(stem, bias=np.full_like(stem.bias, bias))}
+        with pytest.raises(SpecError, match="accumulators"):
+            load_images(mapped, wide)
 
 
 def test_a_bundle_says_whether_it_is_loadable(pair: tuple[Bundle, Bundle]) -> None:
