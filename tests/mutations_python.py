@@ -2,10 +2,10 @@
 
     python -m tests.mutations_python [WORD ...] [--all-tests] [--workers N]
 
-As `autonba.sim.mutations` for the Verilog. `tests/python_faults.py` lists the faults, and with each the quick tests that must catch
-it. A fault is caught where pytest ends with 1, some test having failed; it is not where pytest ends with 0. Any other end (nothing
-collected, a file that cannot be imported, a test that does not exist) is an error and no catch, as is a fault whose text is not
-there any more, so that the list cannot rot. The named tests are first run on the tree as it is, and must pass.
+As `autonba.sim.mutations` for the Verilog. `tests/python_faults.py` lists the faults, and with each the quick tests that must
+catch it. A fault is caught where pytest ends with 1, some test having failed; it is not where pytest ends with 0. Any other end
+(nothing collected, a file that cannot be imported, a test that does not exist) is an error and no catch, as is a fault whose text
+is not there any more, so that the list cannot rot. The named tests are first run on the tree as it is, and must pass.
 """
 
 from __future__ import annotations

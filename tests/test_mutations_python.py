@@ -22,7 +22,8 @@ def test_every_fault_can_be_planted() -> None:
         assert mutation.tests
         for test in mutation.tests:
             path, _, name = test.partition("::")
-            assert f"def {name.partition('[')[0]}(" in (ROOT / path).read_text(encoding="utf-8") if name else (ROOT / path).exists(), test
+            text = (ROOT / path).read_text(encoding="utf-8")
+            assert not name or f"def {name.partition('[')[0]}(" in text, f"{test} must be a test, for {mutation.fault!r}"
 
 
 @pytest.mark.parametrize(("text", "count"), [("", 0), ("a = 1\na = 1\n", 2)])

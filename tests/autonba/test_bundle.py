@@ -55,8 +55,8 @@ def test_one_changed_weight_changes_the_digest(bundle: Bundle) -> None:
     assert Bundle(bundle.path).digest != before
 
 
-@pytest.mark.parametrize(("low", "high", "wanted"), [
-    (0, 127, np.int8), (-128, 0, np.int8), (-129, 0, np.int16), (0, 128, np.int16), (-32769, 5, np.int32), (-(1 << 40), 0, np.int64)])
+@pytest.mark.parametrize(("low", "high", "wanted"), [(0, 127, np.int8), (-128, 0, np.int8), (-129, 0, np.int16),
+                                                     (0, 128, np.int16), (-32769, 5, np.int32), (-(1 << 40), 0, np.int64)])
 def test_the_smallest_type_holds_both_ends(low: int, high: int, wanted: type) -> None:
     assert smallest_dtype(np.array([low, high])) == wanted
 

@@ -130,7 +130,7 @@ def test_row_pattern_against_counting(rows: int, kernel: int, stride: int, paddi
             present = [r for r in read if 0 <= r < rows]
             assert min(present) >= gone, "a row was given back before its last use"
             assert gone + pattern.need(t) > max(present), "a row is read before it is asked for"
-            assert pattern.need(t) == max(max(present) + 1 - gone, pattern.release(t)), "no more rows, and those given back are there"
+            assert pattern.need(t) == max(max(present) + 1 - gone, pattern.release(t)), "neither more nor fewer rows"
             gone += pattern.release(t)
         assert gone == rows
 

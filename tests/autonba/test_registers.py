@@ -10,7 +10,8 @@ from autonba.registers import Register, Stall, explain_stall
 
 LAYERS = tuple(Layer(name=name, op="conv", input=source, out_channels=2, shift=1)
                for name, source in (("stem", "input"), ("wide", "stem"), ("last", "wide")))
-NETWORK = Network(input=Tensor(name="input", channels=1, height=2, width=2, bits=8, signed=False), layers=LAYERS, classes=("a", "b"))
+NETWORK = Network(input=Tensor(name="input", channels=1, height=2, width=2, bits=8, signed=False), layers=LAYERS,
+                  classes=("a", "b"))
 CHUNKS = ["one", "two"]
 
 

@@ -37,9 +37,25 @@ def test_layers_of_a_chunk_take_turns() -> None:
                       classes=names)
     chunk = Chunk(name="one", kind="conv", out_lanes=4, in_lanes=4, drain_lanes=4, multiplier="lut")
     other = Chunk(name="two", kind="conv", out_lanes=2, in_lanes=4, drain_lanes=2, multiplier="lut")
-    for allocation in ({n: "one" for n in names}, {"a": "one", "b": "two", "c": "one", "d": "one"}):
+    for allocation in (dict.fromkeys(names, "one"), {"a": "one", "b": "two", "c": "one", "d": "one"}):
         used = tuple(c for c in (chunk, other) if c.name in allocation.values())
         for size in (size_buffers, fit_buffers):
             mapped = plan(network, size(network, Accelerator(chunks=used, allocation=allocation)))
             rows = [buffer.rows for buffer in mapped.buffers]
             assert Throughput(mapped).run(rows, IMAGES) == list(simulate(mapped, IMAGES).finish)
+
+
+def test_fitted_buffers_lose_what_they_may_and_no_more() -> None:
+    layers = tuple(Layer(name=name, op="conv", input=source, out_channels=4, kernel=(3, 3), padding=(1, 1), shift=4)
+                   for name, source in (("a", "input"), ("b", "a"), ("c", "b"), ("d", "c")))
+    network = Network(input=Tensor(name="input", channels=4, height=12, width=12, bits=8, signed=False), layers=layers,
+                      classes=("a", "b", "c", "d"))
+    chunks = (Chunk(name="one", kind="conv", out_lanes=4, in_lanes=4, drain_lanes=4, multiplier="lut"),
+              Chunk(name="two", kind="conv", out_lanes=4, in_lanes=4, drain_lanes=4, multiplier="lut"))
+    bare = Accelerator(chunks=chunks, allocation={"a": "one", "b": "two", "c": "one", "d": "two"})
+    paces = {}
+    for tolerance in (0.01, 0.3):
+        mapped = plan(network, fit_buffers(network, bare, tolerance))
+        paces[tolerance] = Throughput(mapped).pace([buffer.rows for buffer in mapped.buffers]) / mapped.bottleneck
+    assert 1.0 <= paces[0.01] <= 1.01
+    assert paces[0.01] < paces[0.3] <= 1.3

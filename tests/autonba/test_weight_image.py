@@ -27,10 +27,11 @@ def mapped(request: pytest.FixtureRequest) -> Plan:
         Layer(name="d", op="conv", input="c", out_channels=2, kernel=(4, 4), raw=True, bits=32, signed=True))
     network = Network(input=Tensor(name="input", channels=3, height=4, width=4, bits=8, signed=False), layers=layers,
                       classes=("x", "y"))
-    chunks = tuple(Chunk(name=name, kind="conv", out_lanes=4, in_lanes=2, drain_lanes=1, multiplier="lut") for name in ("one", "two"))
+    chunks = tuple(Chunk(name=name, kind="conv", out_lanes=4, in_lanes=2, drain_lanes=1, multiplier="lut")
+                   for name in ("one", "two"))
     return plan(network, size_buffers(network, Accelerator(
         chunks=chunks, allocation={"a": "one", "b": "one", "c": "two", "d": "two"}, stream_bits=request.param,
-        loops={name: STREAMED for name in ("a", "b", "d")})))
+        loops=dict.fromkeys(("a", "b", "d"), STREAMED))))
 
 
 def test_each_chunk_begins_at_a_page(mapped: Plan) -> None:

@@ -67,7 +67,8 @@ def test_parameters_follow_the_stored_order_of_channels() -> None:
     layers = (
         Layer(name="expand", op="conv", input="input", out_channels=channels, groups=2, shift=4, signed=True),
         Layer(name="mix", op="shuffle", input="expand", out_channels=channels, groups=2),
-        Layer(name="depthwise", op="conv", input="mix", out_channels=channels, kernel=(3, 3), padding=(1, 1), groups=channels, shift=4),
+        Layer(name="depthwise", op="conv", input="mix", out_channels=channels, kernel=(3, 3), padding=(1, 1), groups=channels,
+              shift=4),
         Layer(name="logits", op="conv", input="depthwise", out_channels=2, kernel=(4, 4), raw=True, bits=32, signed=True))
     network = Network(input=Tensor(name="input", channels=2, height=4, width=4, bits=8, signed=False), layers=layers,
                       classes=("a", "b"))

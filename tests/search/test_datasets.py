@@ -213,3 +213,20 @@ def test_a_pickle_cannot_run_code(tmp_path, capsys):
     (tmp_path / "c" / "data_batch_3").write_bytes(b"rubbish")
     with pytest.raises(DataError, match="data_batch_3"):
         datasets.load(str(tmp_path / "c"))
+
+
+def test_colour_images_stand_upright(tmp_path):
+    """A red row above a green one, with a blue column on the left: channels, rows and columns stay where they are."""
+    pixels = np.zeros((4, 4, 3), dtype=np.uint8)
+    pixels[0, :, 0], pixels[1, :, 1], pixels[:, 0, 2] = 200, 150, 100
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        for n in range(3):
+            Image.fromarray(pixels).save(tmp_path / name / f"{n}.png")
+    data = datasets.load(str(tmp_path), val=1, test=1)
+    assert np.array_equal(data.train.images[0], pixels.transpose(2, 0, 1))
+
+
+def test_fractions_are_rounded_to_the_nearest_number(folder):
+    data = datasets.load(str(folder), test=0.19, val=0.16)  # 3.8 of 20, 2.56 of 16
+    assert (len(data.train), len(data.val), len(data.test)) == (13, 3, 4)

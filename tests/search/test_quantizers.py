@@ -8,6 +8,8 @@ from autonba.arithmetic import Requantization, value_range
 from autonba.search.export import multipliers
 from autonba.search.quantizers import (
     PIECE,
+    SCALE_SPREAD,
+    initial_scale,
     mixed_activation,
     mixed_weight,
     peak,
@@ -141,3 +143,32 @@ def test_scale_gradient_keeps_the_value_and_scales_the_gradient():
     scaled.backward()
     assert scaled.item() == pytest.approx(0.3)
     assert scale.grad.item() == pytest.approx(0.1)
+
+
+def test_weights_round_half_up():
+    w = torch.tensor([[127.0, 0.5, 1.5, 2.5, -0.5, -1.5, -2.5]]).reshape(1, 7, 1, 1)  # a scale of 1
+    assert quantize_weight(w, 8).flatten().tolist() == [127, 1, 2, 3, 0, -1, -2]
+    assert mixed_weight(w, (8, 8), torch.tensor([0.5, 0.5])).flatten().tolist() == [127, 1, 2, 3, 0, -1, -2]
+
+
+def test_the_scale_of_a_tiny_channel_is_bounded_by_the_largest():
+    w = torch.tensor([[1.0, -0.5], [1e-7, 0.0], [0.25, -0.25]]).reshape(3, 2, 1, 1)
+    assert (weight_scale(w, 8) * 127).tolist() == pytest.approx([1.0, 1 / SCALE_SPREAD, 0.25])
+    assert (weight_scale(w, 8, per_tensor=True) * 127).tolist() == pytest.approx([1.0] * 3)
+
+
+def test_the_peak_of_a_signed_map_may_be_negative():
+    x = torch.tensor([-5.0, 3.0, 0.0])
+    assert float(peak(x, True)) == 5.0
+    assert float(peak(-x, True)) == 5.0
+    assert float(peak(x, False)) == 3.0
+    assert float(peak(-x.abs(), False)) == 0.0
+
+
+def test_zeros_do_not_count_for_the_first_scale():
+    """A map is as large as its live values, whatever share of it ReLU or dead channels leave at 0."""
+    live = torch.rand(1000, generator=torch.Generator().manual_seed(1)) + 0.5
+    dense = float(initial_scale(live, 4, False))
+    assert dense == pytest.approx(2 * float(live.mean()) / 15**0.5, rel=1e-5)
+    assert float(initial_scale(torch.cat([live, torch.zeros(9000)]), 4, False)) == pytest.approx(dense, rel=1e-5)
+    assert float(initial_scale(torch.cat([live, torch.full((9000,), 1e-8)]), 4, False)) == pytest.approx(dense, rel=1e-5)

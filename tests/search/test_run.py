@@ -4,6 +4,7 @@ import hashlib
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,6 +16,8 @@ from autonba.errors import BundleError, CapacityError, DataError, SpecError
 from autonba.mapping import plan
 from autonba.report import write_report
 from autonba.search import datasets, run, spaces, strategies
+from autonba.search.compute import Compute
+from autonba.search.datasets import Dataset, Split
 from autonba.search.evaluate import evaluate
 from autonba.search.spaces import Choice
 
@@ -187,3 +190,51 @@ def test_impossible_limits_are_named_before_training(folder, tmp_path, monkeypat
 def test_unknown_constraint_is_refused(folder, tmp_path):
     with pytest.raises(SpecError, match="power"):
         start(folder, tmp_path, constraints={"power": 3})
+
+
+def settings_of(folder, monkeypatch, **more):
+    """What a run with these arguments would keep its checkpoints under."""
+    kept = []
+
+    class StopError(Exception):
+        pass
+
+    def checkpoints(*, settings, **_):
+        kept.append(json.dumps(settings, sort_keys=True))
+        raise StopError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run, "Checkpoints", checkpoints)
+        with pytest.raises(StopError):
+            start(folder, Path("nowhere"), **more)
+    return kept[0]
+
+
+@pytest.mark.parametrize("change", [
+    {"seed": 3}, {"board": find_board("arty-a7-35t")}, {"clock_mhz": 30.0}, {"constraints": {"dsp": 20}},
+    {"constraints": {"min_fps": 10.0}}, {"constraints": {"max_latency_ms": 100.0}}, {"constraints": {"max_energy_uj": 1e6}},
+    {"space": "cifar-small"}, {"bits": [4, 8]}, {"objective": "energy"}, {"strategy": "random"}, {"bitwidths": "hard"},
+    {"paths": 1}, {"level": "one-level"}, {"offset": False}, {"correction": False}, {"augmentation": "none"}, {"val_size": 0.5},
+    {"test_size": 0.5}, {"given": {"float_epochs": 1}}, {"given": {"batch": 7}}, {"given": {"search_images": 9}},
+    {"compute": Compute(precision="bf16")},
+], ids=str)
+def test_a_checkpoint_is_of_a_run_with_the_same_arguments(folder, monkeypatch, change):
+    """Whatever changes the result keeps the phases of another run from being taken up."""
+    assert settings_of(folder, monkeypatch) == settings_of(folder, monkeypatch)
+    assert settings_of(folder, monkeypatch, **change) != settings_of(folder, monkeypatch)
+
+
+def test_images_of_the_search_are_of_every_class():
+    """Class-sorted images are drawn, not taken from the front; another seed draws others."""
+    images = np.arange(400, dtype=np.uint8).reshape(400, 1, 1, 1)
+    split = Split(images=images, labels=np.arange(400) // 100)
+    whole = Dataset(name="sorted", classes=tuple("abcd"), train=split, val=split, test=split)
+
+    def searched(count, seed):
+        return run.Run.searched(SimpleNamespace(plan=SimpleNamespace(search_images=count), data=whole, seed=seed)).train
+
+    found = searched(80, 1)
+    assert len(found) == 80
+    assert all(8 <= count <= 35 for count in np.bincount(found.labels, minlength=4))
+    assert not np.array_equal(found.images, searched(80, 2).images)
+    assert searched(None, 1) is searched(400, 1) is split

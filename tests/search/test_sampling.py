@@ -178,3 +178,16 @@ def test_temperature_falls_from_first_to_last(shape):
     assert steps[-1] == pytest.approx(0.5)
     assert steps == sorted(steps, reverse=True)
     assert sampling.Annealing(first=2.0, shape="constant").at(0.7) == 2.0
+
+
+@pytest.mark.parametrize("temperature", [0.3, 5.0])
+def test_the_temperature_sharpens_a_draw_and_does_not_choose_it(temperature):
+    """The largest weight follows the logits at every temperature; how much larger it is follows the temperature."""
+    logits = torch.tensor([0.0, 1.0, 2.0]).log_softmax(0)
+    g = generator()
+    draws = torch.stack([sampling.soft_sample(logits, temperature, g) for _ in range(4000)])
+    share = torch.bincount(draws.argmax(1), minlength=3) / 4000
+    assert torch.allclose(share, logits.exp(), atol=0.03)
+    hard = torch.stack([sampling.hard_sample(logits, temperature, g) for _ in range(4000)]).mean(0)
+    assert torch.allclose(hard, logits.exp(), atol=0.03)
+    assert (float(draws.amax(1).mean()) > 0.8) == (temperature < 1)

@@ -109,3 +109,29 @@ def test_documents_name_every_key():
     text = (DOCS / "search.md").read_text()
     for field in fields(SearchConfig):
         assert f"`{field.name}`" in text, field.name
+
+
+def test_an_inverted_bottleneck_is_expanded_deep_and_linear():
+    """k5_e3 from 4 to 8 channels at stride 2: 1x1 to 3 * 4, depthwise, linear 1x1; only the first block of a stage strides."""
+    space = spaces.parse("toy", SPACE.replace("channels = 8\nblocks = 1", "channels = 8\nblocks = 2"))
+    built = spaces.network(space, [Choice(operator="k5_e3", bits=4)] * 3, (1, 6, 6), ("a", "b"))
+    shown = {own.name: (own.out_channels, own.groups, own.kernel[0], own.stride[0], own.signed, own.residual)
+             for own in built.layers}
+    assert [shown[f"b1_{part}"] for part in ("expand", "depthwise", "project")] == [
+        (12, 1, 1, 1, False, None), (12, 12, 5, 2, False, None), (8, 1, 1, 1, True, None)]
+    assert [shown[f"b2_{part}"] for part in ("expand", "depthwise", "project")] == [
+        (24, 1, 1, 1, False, None), (24, 24, 5, 1, False, None), (8, 1, 1, 1, True, "b1_project")]
+    assert built.tensors["b2_project"].height == 3
+
+
+def test_groups_are_shuffled_between_the_convolutions():
+    space = spaces.parse("toy", SPACE)
+    built = spaces.network(space, [Choice(operator="k3_e1_g2", bits=4), Choice(operator="skip", bits=4)], (1, 6, 6), ("a", "b"))
+    block = {own.name: (own.op, own.groups, own.input) for own in built.layers if own.name.startswith("b0_")}
+    assert block == {"b0_expand": ("conv", 2, "stem"), "b0_shuffle": ("shuffle", 2, "b0_expand"),
+                     "b0_depthwise": ("conv", 4, "b0_shuffle"), "b0_project": ("conv", 2, "b0_depthwise")}
+
+
+def test_the_widest_bitwidth_is_the_last():
+    assert spaces.parse("toy", SPACE.replace("[4, 6, 8]", "[8, 4, 6]")).bits == (4, 6, 8)
+    assert spaces.fix(spaces.parse("toy", SPACE), bits=[7, 2]).bits == (2, 7)

@@ -350,7 +350,8 @@ def test_the_price_follows_the_powers_of_the_objective(data):
     assert float(search.cost.price(figures, "accelerator")) == pytest.approx(0.0)
     wanted = space.cycles_weight * (2.0 * 1 + 0.5 * 2) + space.memory_weight * 3
     assert float(search.cost.price(more, "accelerator")) == pytest.approx(wanted, rel=1e-5)
-    assert float(search.cost.price({**figures, "macs": torch.tensor(np.e)}, "macs")) == pytest.approx(space.cycles_weight, rel=1e-5)
+    products = {**figures, "macs": torch.tensor(np.e)}
+    assert float(search.cost.price(products, "macs")) == pytest.approx(space.cycles_weight, rel=1e-5)
     assert float(search.cost.price(more, "none")) == 0.0
 
 

@@ -1,5 +1,7 @@
 """Recipes of training: each learns, and what is wrong is named."""
 
+from typing import ClassVar
+
 import numpy as np
 import pytest
 import torch
@@ -104,3 +106,83 @@ def test_the_average_is_kept_and_the_model_given_back():
 def test_recipes_are_checked(wrong, message):
     with pytest.raises(SpecError, match=message):
         train.Recipe(**wrong)
+
+
+class Watching(Compute):
+    """Notes of each step whether it was exact, the bound of its gradients, and whether the model was rounded."""
+
+    seen: ClassVar[list] = []
+
+    def autocast(self, *, exact=False):
+        self.seen.append({"exact": exact})
+        return super().autocast(exact=exact)
+
+    def step(self, loss, *optimizers, clip=None):
+        self.seen[-1] |= {"clip": clip, "norm": None}
+        super().step(loss, *optimizers, clip=clip)
+        gradients = [p.grad for group in optimizers[-1].param_groups for p in group["params"] if p.grad is not None]
+        self.seen[-1]["norm"] = float(torch.cat([g.flatten() for g in gradients]).norm())
+
+
+@pytest.fixture
+def watched(monkeypatch):
+    """Steps of a training by epoch, as `Watching` notes them, with `rounded`."""
+    Watching.seen.clear()
+    own = model()
+    forward = own.forward
+
+    def noting(x, quantized):
+        Watching.seen[-1]["rounded"] = quantized
+        return forward(x, quantized)
+
+    monkeypatch.setattr(own, "forward", noting)
+
+    def run(split, recipe):
+        train.fit(own, split, recipe, seed=1, compute=Watching())
+        steps = len(split) // recipe.batch
+        return [Watching.seen[n : n + steps] for n in range(0, len(Watching.seen), steps)]
+
+    return run
+
+
+def test_epochs_are_float_then_rounded_and_exact_at_the_end(stripes, watched):
+    epochs = watched(stripes, train.Recipe(epochs=5, float_epochs=2, exact_epochs=1, batch=32))
+    assert [[step["rounded"] for step in steps] for steps in epochs] == [[n >= 2] * 3 for n in range(5)]
+    assert [[step["exact"] for step in steps] for steps in epochs] == [[n >= 4] * 3 for n in range(5)]
+
+
+def test_gradients_are_bounded(stripes, watched):
+    epochs = watched(stripes, train.Recipe(epochs=1, batch=48, clip=1e-3))
+    assert all(step["norm"] <= 1.001e-3 for steps in epochs for step in steps)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.3])
+def test_the_loss_is_that_of_smoothed_labels(stripes, smoothing):
+    own = model()
+    recipe = train.Recipe(epochs=1, batch=96, smoothing=smoothing, augmentation="none")
+    feed = train.Feed(stripes)
+    with torch.no_grad():
+        logits = model().train()(feed.plain(torch.arange(96))[0], False)
+    shares = smoothing / 2 + (1 - smoothing) * torch.nn.functional.one_hot(torch.as_tensor(stripes.labels), 2)
+    wanted = -(shares * torch.log_softmax(logits, 1)).sum(1).mean()
+    found = train.fit(own, stripes, recipe, seed=1, quantized=False)[0]["loss"]
+    assert found == pytest.approx(float(wanted), rel=1e-5)
+
+
+def test_validation_is_of_the_average_that_is_kept(stripes, monkeypatch):
+    own, looked_at = model(), []
+    monkeypatch.setattr(train, "predictions", lambda model, split, *_: (
+        looked_at.append(model.own("classifier").conv.weight.detach().clone()), torch.zeros(len(split)))[1])
+    train.fit(own, stripes, train.Recipe(epochs=3, batch=24, ema=0.9), seed=1, val=stripes)
+    assert torch.equal(looked_at[-1], own.own("classifier").conv.weight)
+    last = model()
+    monkeypatch.setattr(train.Average, "keep", lambda self: None)
+    train.fit(last, stripes, train.Recipe(epochs=3, batch=24, ema=0.9), seed=1)
+    assert not torch.equal(looked_at[-1], last.own("classifier").conv.weight)
+
+
+def test_a_cosine_falls_once_over_all_epochs(stripes):
+    recipe = train.Recipe(epochs=8, batch=96, rate=0.1, optimizer="sgd", schedule="cosine", warmup=0.0)
+    rates = [facts["rate"] for facts in train.fit(model(), stripes, recipe, seed=1, quantized=False)]
+    wanted = [0.05 * (1 + np.cos(np.pi * max(step - 1, 0) / 7)) for step in range(8)]
+    assert rates == pytest.approx(wanted)
