@@ -28,7 +28,7 @@ DIGITS_TEST = 360  # images of the test split of the 1797; stratified, fixed
 DIGITS_VALIDATION = 288
 SPLIT_SEED = 20260101  # fixes every split; independent of a search's seed
 FRACTION = 0.2  # of the images that a split is drawn from, where it is not said
-HELD = 0.25  # of the validation images, on which no weight is ever trained
+HELD = 0.125  # of the validation images, on which no weight is ever trained
 READERS = 4  # threads that decode images; Pillow lets go of Python's lock while it decodes
 READ_AT_ONCE = 256  # images between two reports of progress
 Tick = Callable[[float], None]  # told the finished fraction
@@ -82,7 +82,7 @@ class Dataset:
 
     @property
     def held(self) -> Split:
-        """A quarter of the validation images, stratified and always the same, on which no weight is trained."""
+        """An eighth of the validation images, stratified and always the same, on which no weight is trained."""
         return self._parted[1]
 
     @property
