@@ -13,13 +13,12 @@ from autonba import __version__
 from autonba.boards import find_board
 from autonba.bundle import Bundle, check_schema, read_json, write_bytes, write_json
 from autonba.cost.resources import estimate, logic_model_error
-from autonba.cost.schedule import simulate
+from autonba.cost.schedule import simulate, steady_state
 from autonba.errors import BundleError
 from autonba.mapping import Plan, plan
 from autonba.network import macs
 from autonba.report_pictures import pictures
 
-STEADY_IMAGES = 64  # fewer say nothing about the steady state: the first images meet an empty accelerator
 KINDS = ("lut", "ff", "dsp", "bram")
 
 
@@ -51,16 +50,12 @@ def summarize(bundle: Bundle, mapped: Plan, found: dict[str, Any]) -> dict[str, 
     design = bundle.design
     clock_hz = design.target.clock_mhz * 1e6
     simulation = found.get("simulation")
-    cycles: dict[str, dict[str, Any]] = {
-        "predicted": {"first_image": simulate(mapped, 1).first_image, "per_image": simulate(mapped, STEADY_IMAGES).per_image},
-        "simulated": {"first_image": None, "per_image": None},
+    steady = steady_state(mapped)
+    simulated = {} if simulation is None else simulation["cycles"]["simulated"]
+    cycles = {
+        "predicted": {"first_image": simulate(mapped, 1).first_image, **steady.to_json()},
+        "simulated": {key: simulated.get(key) for key in ("first_image", "distances", "images", "differing")},
     }
-    if simulation is not None:
-        cycles["simulated"]["first_image"] = simulation["cycles"]["simulated"]["first_image"]
-        if simulation["rtl_check"]["images"] >= STEADY_IMAGES:
-            for side in ("predicted", "simulated"):
-                cycles[side]["per_image"] = simulation["cycles"][side]["per_image"]
-    per_image = {side: values["per_image"] for side, values in cycles.items()}
     flows = {name.removeprefix("flow_"): facts for name, facts in found.items()
              if name.startswith("flow_") and facts.get("resources")}
     predicted = estimate(mapped, find_board(design.target.board).family, bundle.weights)
@@ -71,8 +66,8 @@ def summarize(bundle: Bundle, mapped: Plan, found: dict[str, Any]) -> dict[str, 
         "schema_version": 1,
         "digest": bundle.digest,
         "accuracy": {key: accuracy.get(key) for key in ("float", "quantized", "integer", "images")},
-        "cycles": {side: {key: values[key] for key in ("first_image", "per_image")} for side, values in cycles.items()},
-        "fps": {side: None if value is None else clock_hz / value for side, value in per_image.items()},
+        "cycles": cycles,
+        "fps": clock_hz / steady.per_image,
         "clock_mhz": design.target.clock_mhz,
         "fmax_mhz": {target: facts["fmax_mhz"] for target, facts in flows.items()},
         "resources": {
@@ -81,7 +76,7 @@ def summarize(bundle: Bundle, mapped: Plan, found: dict[str, Any]) -> dict[str, 
         },
         "rtl_check": {key: check.get(key) for key in ("images", "elements", "mismatches")},
         "multipliers": multipliers,
-        "utilization": macs(design.network) / (multipliers * (per_image["simulated"] or per_image["predicted"])),
+        "utilization": macs(design.network) / (multipliers * steady.per_image),
         "chunks": len(mapped.chunks),
     }
 
@@ -90,7 +85,7 @@ def render(bundle: Bundle, mapped: Plan, summary: dict[str, Any], found: dict[st
     """The HTML page."""
     environment = jinja2.Environment(loader=jinja2.PackageLoader("autonba", "."), undefined=jinja2.StrictUndefined,
                                      autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    per_image = summary["cycles"]["simulated"]["per_image"] or summary["cycles"]["predicted"]["per_image"]
+    per_image = summary["cycles"]["predicted"]["per_image"]
     search, board = found.get("search"), find_board(bundle.design.target.board)
     return environment.get_template("report.html.j2").render(
         version=__version__, design=bundle.design, summary=summary, mapped=mapped, per_image=per_image,
@@ -105,11 +100,17 @@ def render(bundle: Bundle, mapped: Plan, summary: dict[str, Any], found: dict[st
 
 def _comparisons(summary: dict[str, Any]) -> list[dict[str, Any]]:
     """Rows of predicted | simulated | synthesized; `error` is of the prediction."""
-    rows = []
-    for key, name in (("first_image", "cycles, first image"), ("per_image", "cycles from image to image")):
-        predicted, simulated = (summary["cycles"][side][key] for side in ("predicted", "simulated"))
-        rows.append({"name": name, "predicted": predicted, "simulated": simulated, "synthesized": None,
-                     "error": None if None in (predicted, simulated) else predicted / simulated - 1})
+    predicted, simulated = summary["cycles"]["predicted"], summary["cycles"]["simulated"]
+    first = simulated["first_image"]
+    long_run = "in the long run" if predicted["proven"] else "in the long run, not proven"
+    rows = [{"name": "cycles, first image", "predicted": predicted["first_image"], "simulated": first, "synthesized": None,
+             "error": None if first is None else predicted["first_image"] / first - 1},
+            {"name": f"cycles from image to image, {long_run}", "predicted": predicted["per_image"], "simulated": None,
+             "synthesized": None, "error": None}]
+    if simulated["images"]:
+        rows.append({"name": "images that end in the predicted cycle", "predicted": simulated["images"],
+                     "simulated": simulated["images"] - simulated["differing"], "synthesized": None,
+                     "error": simulated["images"] / max(simulated["images"] - simulated["differing"], 1) - 1})
     for target, counted in summary["resources"]["synthesized"].items():
         for kind in KINDS:
             predicted = summary["resources"]["predicted"][kind]

@@ -29,9 +29,10 @@ from scipy.optimize import nnls
 from autonba.accelerator import Accelerator, Chunk, Loops, Multiplier
 from autonba.boards import Family
 from autonba.bundle import Bundle, Target, read_json, write_bundle, write_json
+from autonba.cost.buffers import size_buffers
 from autonba.cost.logic import Logic, logic_parts
 from autonba.cost.resources import dsp_blocks, ram_blocks, uses_block_ram
-from autonba.cost.schedule import simulate, size_buffers
+from autonba.cost.schedule import simulate
 from autonba.errors import DeadlockError, SpecError
 from autonba.flows.tools import find_tool
 from autonba.hwgen.generate import generate

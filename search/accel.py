@@ -15,10 +15,10 @@ import torch
 
 from autonba.accelerator import Accelerator
 from autonba.boards import Board
+from autonba.cost.buffers import LOSS, size_buffers
 from autonba.cost.energy import energy_per_image
 from autonba.cost.resources import estimate
-from autonba.cost.schedule import size_buffers
-from autonba.cost.throughput import Throughput, fit_buffers
+from autonba.cost.schedule import simulate, steady_state
 from autonba.errors import CapacityError, DeadlockError, SpecError
 from autonba.golden import Weights
 from autonba.mapping import plan
@@ -33,13 +33,13 @@ ENGINES = ("das", "random", "evolutionary", "exact")
 EVALUATIONS = 8_000  # for each design factor
 ATTEMPTS = 6  # searches, each with the limits tightened where the exact figures exceeded them
 SPARE = 0.998  # of a limit that is tightened
-SMALL_NETWORK = 14  # layers up to which buffers are sized without any loss of throughput
+SMALL_NETWORK = 14  # layers up to which buffers are sized without any loss of speed
 FEW_EVALUATIONS = 200_000  # of a search that only asks how much of one metric is needed
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """An accelerator with its buffers. `figures` are exact: "cycles" from image to image in the steady state, "latency" of the
+    """An accelerator with its buffers. `figures` are exact: "cycles" from image to image in the long run, "latency" of the
     first image in cycles, "energy" of an image in pJ, and resources; `predicted` is what the search took it for, `found` its way
     there, `bound` the proven optimum of the space where it was asked for."""
 
@@ -122,19 +122,16 @@ def search_accelerator(
 
 def realized(network: Network, bare: Accelerator, board: Board, weights: Weights | None) -> tuple[Accelerator, dict[str, float]]:
     """The accelerator with fitted buffers, and its exact figures."""
-    sized = (size_buffers if len(bare.allocation) <= SMALL_NETWORK else fit_buffers)(network, bare)
+    sized = size_buffers(network, bare, 0.0 if len(bare.allocation) <= SMALL_NETWORK else LOSS)
     return sized, exact_figures(network, sized, board, weights)
 
 
 def exact_figures(network: Network, whole: Accelerator, board: Board, weights: Weights | None = None) -> dict[str, float]:
-    """Cycles an image (never below the busiest chunk's), latency of the first image, energy and resources."""
+    """Cycles an image in the long run, latency of the first image, energy and resources."""
     mapped = plan(network, whole, weights)
-    rows = [buffer.rows for buffer in mapped.buffers]
-    schedule = Throughput(mapped)
-    pace = schedule.pace(rows)
     resources = estimate(mapped, board.family, weights)
     return {
-        "cycles": max(pace, float(mapped.bottleneck)), "latency": float(schedule.run(rows, 1)[0]),
+        "cycles": steady_state(mapped).per_image, "latency": float(simulate(mapped, 1).first_image),
         "energy": energy_per_image(mapped).total, "multipliers": float(whole.multipliers),
         **{name: float(getattr(resources, name)) for name in RESOURCES}}
 

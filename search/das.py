@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -18,10 +19,10 @@ from torch import Tensor
 
 from autonba.accelerator import Accelerator
 from autonba.boards import Board, Resources
+from autonba.cost.buffers import LOSS, size_buffers
 from autonba.cost.energy import energy_per_image
 from autonba.cost.resources import estimate
-from autonba.cost.schedule import simulate, size_buffers
-from autonba.cost.throughput import fit_buffers
+from autonba.cost.schedule import simulate, steady_state
 from autonba.errors import CapacityError, DeadlockError
 from autonba.golden import Weights
 from autonba.mapping import plan
@@ -32,7 +33,7 @@ from autonba.search.objectives import RESOURCES, Goal
 from autonba.search.sampling import Annealing, gumbel, straight_through
 from autonba.search.spaces import HardwareSpace
 
-LARGE = 40  # layers from which buffers are fitted by the fast simulation
+LARGE = 40  # layers from which buffers may cost a little speed
 EXACT_CHECKS = 40  # candidates, best first, that are checked exactly before the search gives up
 PAIRS = 40_000  # of the pairs of factors that polishing changes in a round; where there are more, a random choice of them
 CORRECTED = (*RESOURCES, "latency", "energy")  # estimates that are corrected by exact figures
@@ -49,10 +50,12 @@ class Target:
 
 @dataclass(frozen=True, kw_only=True)
 class Design:
-    """A checked accelerator with its buffers: steady-state cycles an image (simulated schedule), exact resources, pJ an image."""
+    """A checked accelerator with its buffers: cycles an image in the long run and whether they are proven to be, exact resources,
+    pJ an image."""
 
     accelerator: Accelerator
     cycles: float
+    proven: bool
     bound: int
     first_image: int
     energy: float
@@ -177,7 +180,7 @@ class AcceleratorSearch:
                 cand.accelerator(tables, self.space, drawn, n),
                 self.target,
                 sized=False,
-                images=1 if "latency" in wanted else 0,
+                timed="latency" in wanted,
             ).figures
             for n in range(len(drawn))
         ]
@@ -246,34 +249,34 @@ def exact(
     *,
     weights: Weights | None = None,
     sized: bool = True,
-    images: int = 0,
     given: bool = False,
+    timed: bool = False,
 ) -> Design:
     """Buffers, schedule and resources of an accelerator for an integer network.
 
-    Without `sized`, buffers are the smallest that work (with `given`, the accelerator's own), and `images` are simulated:
-    with none, cycles are the busiest chunk's and those of the first image unknown.
+    Without `sized`, buffers are the accelerator's own (`given`) or the smallest that work; for the latter, cycles are the busiest
+    chunk's, and those of the first image are simulated only if `timed`.
     """
     if sized:
-        large = len(network.layers) > LARGE
-        whole = fit_buffers(network, accelerator) if large else size_buffers(network, accelerator)
-        images = 10  # ten images cannot show less than the bound in the long run
+        whole = size_buffers(network, accelerator, LOSS if len(network.layers) > LARGE else 0.0)
     else:
         whole = accelerator if given else cand.least_plan(network, accelerator).accelerator
     mapped = plan(network, whole, weights)
-    try:
-        schedule = simulate(mapped, images) if images else None
-    except DeadlockError:
-        if sized:
-            raise
-        schedule = None  # the smallest buffers do not always let every layer run
+    cycles, proven, first = float(mapped.bottleneck), False, 0
+    if sized or given:
+        steady, first = steady_state(mapped), simulate(mapped, 1).first_image
+        cycles, proven = steady.per_image, steady.proven
+    elif timed:
+        with suppress(DeadlockError):  # the smallest buffers do not always let every layer run
+            first = simulate(mapped, 1).first_image
     return Design(
         accelerator=whole,
         bound=mapped.bottleneck,
         resources=estimate(mapped, target.board.family, weights),
         energy=energy_per_image(mapped).total,
-        cycles=max(schedule.per_image if schedule and images > 1 else 0.0, float(mapped.bottleneck)),
-        first_image=simulate(mapped, 1).first_image if schedule else 0,
+        cycles=cycles,
+        proven=proven,
+        first_image=first,
     )
 
 
@@ -315,10 +318,9 @@ def search(
     order = engine.score(tables, pool).argsort(stable=True).tolist()
     for index in dict.fromkeys([*order[:EXACT_CHECKS], len(pool) - 1]):
         accelerator = cand.accelerator(tables, engine.space, pool, index)
-        timed = 1 if "latency" in goal.limits else 0
-        design = exact(network, accelerator, engine.target, weights=weights, sized=False, images=timed)
+        design = exact(network, accelerator, engine.target, weights=weights, sized=False, timed="latency" in goal.limits)
         excess = goal.excess(design.figures)
-        if not excess:  # fits with the smallest buffers; now with those that lose no throughput
+        if not excess:  # fits with the smallest buffers; now with those that lose no speed
             design = exact(network, accelerator, engine.target, weights=weights)
             excess = goal.excess(design.figures)
         if not excess:

@@ -20,8 +20,9 @@ import numpy.typing as npt
 from autonba.accelerator import Accelerator, Buffer, Chunk, Kind, Loops, Multiplier
 from autonba.arithmetic import MULTIPLIER_BITS, RESIDUAL_MULTIPLIER_BITS, ceil_div, clog2
 from autonba.boards import Family
+from autonba.cost.buffers import LOSS, RESIDUAL_ROWS, size_buffers
 from autonba.cost.resources import LUT_WORDS, block_rams, estimate, product_dsps, uses_block_ram
-from autonba.cost.throughput import RESIDUAL_ROWS, Throughput, fit_buffers
+from autonba.cost.schedule import steady_state
 from autonba.errors import CapacityError, SpecError
 from autonba.mapping import LayerPlan, WordNest, plan, required_buffers, word_nest
 from autonba.network import INPUT, Network
@@ -463,14 +464,13 @@ def optimize(network: Network, limits: Limits, family: Family = "xc7", *, moves:
     for _ in range(ATTEMPTS):
         engine = _Search(network, replace(limits, bram=bram), family, seed)
         state, parts, streamed, uses = engine.run(moves)
-        accelerator = fit_buffers(network, _accelerator(engine, state, parts, streamed))
+        accelerator = size_buffers(network, _accelerator(engine, state, parts, streamed), LOSS)
         mapped = plan(network, accelerator)
         found = estimate(mapped, family)
         uses[0], uses[1] = found.dsp, found.bram
         if found.bram <= limits.bram:
-            pace = Throughput(mapped).pace([b.rows for b in mapped.buffers])
             return Optimum(accelerator=accelerator, uses=dict(zip(COSTS, uses.tolist(), strict=True)), bound=mapped.bottleneck,
-                           pace=pace, stream_bits_per_image=8 * stream_layout(mapped).size)
+                           pace=steady_state(mapped).per_image, stream_bits_per_image=8 * stream_layout(mapped).size)
         bram -= found.bram - limits.bram
     raise CapacityError(f"the network needs {found.bram} bram with the buffers that keep its pace, and the limit is "
                         f"{limits.bram}; raise the limit")

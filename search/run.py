@@ -439,7 +439,7 @@ class Run:
         except CapacityError:
             outcome = None
         if outcome is not None:
-            design = das.exact(network, outcome.accelerator, self.target, weights=weights, sized=False, images=10, given=True)
+            design = das.exact(network, outcome.accelerator, self.target, weights=weights, sized=False, given=True)
             if not self.target.goal.excess(design.figures) and (
                 found is None or self.objective(design) < self.objective(found.design)
             ):
@@ -519,6 +519,7 @@ class Run:
         design, cycles = found.design, [float(d["cycles"]) for d in designs]
         facts: dict[str, Any] = {
             "cycles_per_image": design.cycles,
+            "cycles_proven": design.proven,
             "cycles_bound": design.bound,
             "cycles_first_image": design.first_image,
             "multipliers": design.accelerator.multipliers,

@@ -10,7 +10,7 @@ from typing import Literal
 
 from autonba.accelerator import Accelerator, Buffer, Chunk
 from autonba.arithmetic import ceil_div
-from autonba.cost.throughput import RESIDUAL_ROWS
+from autonba.cost.buffers import RESIDUAL_ROWS
 from autonba.mapping import LayerPlan, RowPattern, plan, required_buffers
 from autonba.network import INPUT, Network, Tensor
 

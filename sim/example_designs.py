@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from autonba.accelerator import Accelerator, Chunk, Loops
 from autonba.bundle import Target
-from autonba.cost.schedule import size_buffers
+from autonba.cost.buffers import size_buffers
 from autonba.network import INPUT, Layer, Network, Tensor
 from autonba.sim.shrink import Subject
 

@@ -22,7 +22,8 @@ from autonba.arithmetic import (
 )
 from autonba.boards import BOARDS
 from autonba.bundle import Bundle, Design, Target, write_bundle
-from autonba.cost.schedule import simulate, size_buffers
+from autonba.cost.buffers import size_buffers
+from autonba.cost.schedule import simulate
 from autonba.errors import DeadlockError, SpecError
 from autonba.golden import LayerWeights, Weights, accumulate, check_weights, evaluate
 from autonba.mapping import plan, required_buffers

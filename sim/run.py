@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,8 +23,8 @@ from rich.markup import escape
 
 from autonba.arithmetic import IntArray
 from autonba.bundle import Bundle, write_json
-from autonba.cost.schedule import Schedule
 from autonba.cost.schedule import simulate as predict
+from autonba.cost.schedule import steady_state
 from autonba.errors import AutonbaError, BundleError
 from autonba.golden import evaluate
 from autonba.mapping import Plan, plan
@@ -184,7 +185,9 @@ def _simulate(bundle: Bundle, simulator: str, images: int, stalls: bool, seed: i
     failures = outcome.failures
     report |= {
         "simulator_version": prepared.tools.version,
-        "cycles": {"predicted": _cycles(outcome.predicted), "simulated": _cycles(outcome.simulated)},
+        "cycles": {"predicted": {"first_image": outcome.predicted[min(outcome.predicted)][0],
+                                 **steady_state(prepared.plan).to_json()},
+                   "simulated": _simulated_cycles(outcome)},
         "runs": {str(count): {"predicted": list(outcome.predicted[count]), "simulated": list(outcome.simulated[count])}
                  for count in outcome.predicted},
         "rtl_check": {"images": outcome.main[0], "elements": outcome.main[1], "mismatches": outcome.found.mismatches},
@@ -207,10 +210,16 @@ def _simulate(bundle: Bundle, simulator: str, images: int, stalls: bool, seed: i
     return report
 
 
-def _cycles(by_count: Mapping[int, Sequence[int]]) -> dict[str, float | int | None]:
-    first, longest = by_count[min(by_count)], by_count[max(by_count)]
-    steady = Schedule(finish=tuple(longest), busy={}, peak_rows=()).per_image if longest else None
-    return {"first_image": first[0] if first else None, "per_image": steady}
+def _simulated_cycles(outcome: Outcome) -> dict[str, Any]:
+    """What was seen: the first image of the shortest run, and how the images of the longest one followed each other.
+
+    A simulation is too short for the long run; that its images end when the schedule says is what speaks for the latter.
+    """
+    first, longest = outcome.simulated[min(outcome.simulated)], outcome.simulated[max(outcome.simulated)]
+    return {"first_image": first[0] if first else None, "distances": [b - a for a, b in itertools.pairwise(longest)],
+            "images": sum(map(len, outcome.predicted.values())),
+            "differing": sum(a != b for count, predicted in outcome.predicted.items()
+                             for a, b in itertools.zip_longest(predicted, outcome.simulated[count]))}
 
 
 def _equal(outcome: Outcome) -> str:

@@ -10,7 +10,8 @@ from typing import Any
 
 from autonba.accelerator import Accelerator, Buffer, Chunk, Loops
 from autonba.bundle import Bundle, Design, Target, read_json, write_json
-from autonba.cost.schedule import simulate, size_buffers
+from autonba.cost.buffers import size_buffers
+from autonba.cost.schedule import simulate
 from autonba.errors import DeadlockError, SpecError
 from autonba.mapping import plan, required_buffers
 from autonba.network import INPUT, Layer, Network, Tensor, sources

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 STREAM_LATENCY = 40  # modelled cycles from a read address's handshake to its first data beat
 BURST_BEATS = 256  # AXI4, A3.4.1
 BOUNDARY = 4096  # bytes; no burst crosses a multiple of it (AXI4, A3.4.1)
+_NEVER = -(10**9)
 
 
 def bursts(address: int, beats: int, beat_bytes: int) -> list[int]:
@@ -20,31 +19,33 @@ def bursts(address: int, beats: int, beat_bytes: int) -> list[int]:
 
 
 class FetchModel:
-    """One chunk's fetcher. The memory answers each address with its first beat `latency` cycles later, then a beat a cycle."""
+    """One chunk's fetcher. The memory answers each address with its first beat `latency` cycles later, then a beat a cycle.
+
+    The address of a block's n-th burst is out n cycles after that of its first, before the data of the bursts between them have
+    come, so however a block is cut into bursts, its beats arrive without a gap.
+    """
 
     def __init__(self, latency: int) -> None:
         self._latency = latency
         self._last_data = -1
-        self._releases: list[int] = []
-        self._blocks = 0
+        self._released, self._released_before = _NEVER, _NEVER  # cycles in which the last two blocks were given back
 
-    def load(self, lengths: Sequence[int], offered: int | None) -> int:
-        """Fetch the next block; `offered` is the cycle in which its task was offered, for a task's first block.
+    def task(self, offered: int, taken: int, blocks: int, beats: int, visits: int) -> int:
+        """Last beat of a task that was offered and taken in these cycles.
 
-        Returns the first cycle in which the block counts as loaded.
+        Each of its `blocks` has `beats` beats of weights and then keeps the chunk busy for `visits` cycles. It begins at the
+        earliest in the cycle after its weights count as loaded, and its memory is free when it ends; two blocks have one.
         """
-        start = self._last_data + 1  # the cycle in which the block is begun; two later its first address is out
-        if offered is not None:
-            start = max(start, offered + 1) + 1
-        if self._blocks >= 2:
-            start = max(start, self._releases[self._blocks - 2] + 1)
-        self._blocks += 1
-        end = start
-        for number, length in enumerate(lengths):
-            end = max(start + 2 + number + self._latency, end + 1) + length - 1
-        self._last_data = end
-        return end + 1
+        end, fetched = taken, max(self._last_data, offered) + 2  # `fetched`: the block is begun; its address is out 2 later
+        released, released_before = self._released, self._released_before
+        for _ in range(blocks):
+            last_data = max(fetched, released_before + 1) + 1 + self._latency + beats
+            end = max(end, last_data) + 1 + visits
+            released, released_before = end, released
+            fetched = last_data + 1
+        self._last_data, self._released, self._released_before = fetched - 1, released, released_before
+        return end
 
-    def release(self, cycle: int) -> None:
-        """The oldest block is given back in `cycle`."""
-        self._releases.append(cycle)
+    def state(self, now: int) -> tuple[int, int, int]:
+        """All that decides about tasks offered after cycle `now`, relative to it; what lies before it is the same to them."""
+        return max(self._last_data - now, 0), max(self._released - now, 0), max(self._released_before - now, 0)

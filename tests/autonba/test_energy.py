@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from autonba.accelerator import Accelerator, Chunk, Loops
+from autonba.cost.buffers import size_buffers
 from autonba.cost.energy import Energy, EnergyModel, energy_per_image, layer_energy
-from autonba.cost.schedule import size_buffers
 from autonba.mapping import Plan, plan
 from autonba.network import INPUT, Layer, Network, Tensor
 

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from autonba.accelerator import Accelerator, Buffer, Chunk, Loops
+from autonba.cost.buffers import size_buffers
 from autonba.cost.latency import layer_cycles
-from autonba.cost.schedule import simulate, size_buffers
+from autonba.cost.schedule import simulate
 from autonba.errors import DeadlockError, SpecError
 from autonba.mapping import RowPattern, plan, required_buffers
 from autonba.network import Layer, Network, Tensor

@@ -9,7 +9,7 @@ import pytest
 
 from autonba import report
 from autonba.bundle import Bundle, check_schema, write_json
-from autonba.cost.schedule import simulate
+from autonba.cost.schedule import simulate, steady_state
 from autonba.errors import BundleError, SpecError
 from autonba.mapping import plan
 from autonba.report import summarize, write_report
@@ -34,21 +34,23 @@ def test_stages_that_have_not_run_are_null(bundle: Bundle) -> None:
     summary = summary_of(bundle)
     assert set(summary["accuracy"].values()) == {None}
     assert set(summary["rtl_check"].values()) == {None}
-    assert summary["cycles"]["simulated"] == {"first_image": None, "per_image": None}
+    assert summary["cycles"]["simulated"] == dict.fromkeys(("first_image", "distances", "images", "differing"))
     mapped = plan(bundle.design.network, bundle.design.accelerator, bundle.weights)
-    assert summary["cycles"]["predicted"]["first_image"] == simulate(mapped, 1).first_image
+    long_run = steady_state(mapped)
+    assert summary["cycles"]["predicted"] == {"first_image": simulate(mapped, 1).first_image, **long_run.to_json()}
+    assert summary["fps"] == bundle.design.target.clock_mhz * 1e6 / long_run.per_image
     assert summary["resources"]["synthesized"] == {}
     assert summary["digest"] == bundle.digest
 
 
 def test_what_stages_found_is_copied(bundle: Bundle) -> None:
-    cycles = {"first_image": 1000, "per_image": 400.0}
+    seen = {"first_image": 1000, "distances": [900, 800], "images": 4, "differing": 0}
     write_json(bundle.path / "report" / "simulation.json", {
-        "schema_version": 1, "digest": bundle.digest, "cycles": {"predicted": cycles, "simulated": cycles},
+        "schema_version": 1, "digest": bundle.digest, "cycles": {"predicted": {}, "simulated": seen},
         "rtl_check": {"images": 100, "elements": 77, "mismatches": 0}})
     write_json(bundle.path / "report" / "flow_ecp5.json", FLOW)
     summary = summary_of(bundle)
-    assert summary["fps"]["simulated"] == bundle.design.target.clock_mhz * 1e6 / 400
+    assert summary["cycles"]["simulated"] == seen
     assert summary["rtl_check"] == {"images": 100, "elements": 77, "mismatches": 0}
     assert summary["fmax_mhz"] == {"ecp5": 61.5}
     assert summary["resources"]["synthesized"] == {"ecp5": FLOW["resources"]}
@@ -68,14 +70,17 @@ def test_errors_are_of_the_prediction(bundle: Bundle) -> None:
     assert errors["cycles, first image"] == pytest.approx(0.5)
 
 
-def test_a_few_images_say_nothing_about_the_steady_state(bundle: Bundle) -> None:
-    short = {"first_image": 1000, "per_image": 1.5}
+@pytest.mark.parametrize("images", [4, 200])
+def test_the_long_run_is_that_of_the_schedule_however_long_the_simulation(bundle: Bundle, images: int) -> None:
+    seen = {"first_image": 1000, "distances": [7] * (images - 1), "images": images, "differing": 1}
+    alone = summary_of(bundle)
     write_json(bundle.path / "report" / "simulation.json", {
-        "schema_version": 1, "digest": bundle.digest, "cycles": {"predicted": short, "simulated": short},
-        "rtl_check": {"images": 3, "elements": 77, "mismatches": 0}})
+        "schema_version": 1, "digest": bundle.digest, "cycles": {"predicted": {}, "simulated": seen},
+        "rtl_check": {"images": images, "elements": 77, "mismatches": 0}})
     summary = summary_of(bundle)
-    assert summary["cycles"]["simulated"] == {"first_image": 1000, "per_image": None}
-    assert summary["utilization"] <= 1
+    for key in ("fps", "utilization"):
+        assert summary[key] == alone[key]
+    assert summary["cycles"]["predicted"] == alone["cycles"]["predicted"]
 
 
 def test_a_damaged_report_is_one_sentence(bundle: Bundle) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from autonba.accelerator import Accelerator, Chunk
 from autonba.boards import Family
+from autonba.cost.buffers import size_buffers
 from autonba.cost.resources import (
     block_rams,
     changing_bits,
@@ -19,7 +20,6 @@ from autonba.cost.resources import (
     logic_model_error,
     product_dsps,
 )
-from autonba.cost.schedule import size_buffers
 from autonba.mapping import Plan, plan
 from autonba.network import INPUT, Layer, Network, Tensor
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from autonba.accelerator import Accelerator, Chunk, Loops
+from autonba.cost.buffers import size_buffers
 from autonba.cost.fetch import BOUNDARY
-from autonba.cost.schedule import size_buffers
 from autonba.golden import LayerWeights
 from autonba.mapping import Plan, plan
 from autonba.memory_image import weight_words

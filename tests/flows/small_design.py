@@ -8,7 +8,7 @@ import numpy as np
 
 from autonba.accelerator import Accelerator, Chunk
 from autonba.bundle import Bundle, Design, Target, write_bundle
-from autonba.cost.schedule import size_buffers
+from autonba.cost.buffers import size_buffers
 from autonba.golden import LayerWeights, evaluate
 from autonba.network import Layer, Network, Tensor
 

@@ -7,7 +7,7 @@ from amaranth.hdl import Const, Shape, Signal
 
 from autonba.accelerator import Accelerator, Chunk
 from autonba.arithmetic import clog2
-from autonba.cost.schedule import size_buffers
+from autonba.cost.buffers import size_buffers
 from autonba.hwgen import generate
 from autonba.hwgen.layout import ChunkLayout, index_bits, token_bits
 from autonba.hwgen.requantizer import RequantizerShape

@@ -9,7 +9,7 @@ import pytest
 
 from autonba.accelerator import Accelerator, Chunk
 from autonba.arithmetic import MULTIPLIER_BITS
-from autonba.cost.schedule import size_buffers
+from autonba.cost.buffers import size_buffers
 from autonba.golden import LayerWeights
 from autonba.mapping import LayerPlan, plan
 from autonba.memory_image import hex_lines, pack, parameter_bits, parameter_rom, weight_lanes

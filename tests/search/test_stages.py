@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from autonba.boards import Family
+from autonba.cost.buffers import LOSS, size_buffers
 from autonba.cost.energy import energy_per_image
 from autonba.cost.resources import block_rams, estimate
-from autonba.cost.throughput import Throughput, fit_buffers
+from autonba.cost.schedule import simulate
 from autonba.errors import CapacityError
 from autonba.mapping import _word_nest, plan
 from autonba.search.engines import differentiable, random_search
@@ -62,11 +63,10 @@ def test_cycles_dsp_and_block_ram_are_exact_and_the_rest_is_close(problem: Stage
 def test_buffers_and_latency_are_near_those_that_are_fitted(xc7: StagedProblem) -> None:
     found = differentiable(xc7, seed=1, evaluations=60_000)
     costs = xc7.evaluate(found.choice[None])
-    whole = fit_buffers(NETWORK, accelerator(xc7.tables, xc7.decode(found.choice)))
+    whole = size_buffers(NETWORK, accelerator(xc7.tables, xc7.decode(found.choice)), LOSS)
     mapped = plan(NETWORK, whole)
-    rows = [buffer.rows for buffer in mapped.buffers]
     assert estimate(mapped, "xc7").bram == pytest.approx(float(costs.resources["bram"]), rel=0.1)
-    assert Throughput(mapped).run(rows, 1)[0] == pytest.approx(float(costs.latency), rel=0.2)
+    assert simulate(mapped, 1).first_image == pytest.approx(float(costs.latency), rel=0.2)
 
 
 def test_decode_is_the_inverse_of_encode(xc7: StagedProblem) -> None:

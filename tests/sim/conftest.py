@@ -10,7 +10,7 @@ import pytest
 
 from autonba.accelerator import Accelerator, Chunk
 from autonba.bundle import Bundle, Design, Target, write_bundle
-from autonba.cost.schedule import size_buffers
+from autonba.cost.buffers import size_buffers
 from autonba.golden import evaluate
 from autonba.hwgen.generate import generate
 from autonba.network import INPUT, Layer, Network, Tensor

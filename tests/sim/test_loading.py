@@ -13,8 +13,8 @@ import pytest
 
 from autonba.accelerator import Loops
 from autonba.bundle import Bundle, write_bundle
+from autonba.cost.buffers import size_buffers
 from autonba.cost.schedule import simulate as predict
-from autonba.cost.schedule import size_buffers
 from autonba.errors import SpecError
 from autonba.golden import LayerWeights, Weights, evaluate
 from autonba.hwgen.generate import generate

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
+from typing import Any
 
 import pytest
 
 from autonba.bundle import Bundle, write_arrays
 from autonba.cost.schedule import simulate as predict
+from autonba.cost.schedule import steady_state
 from autonba.errors import BundleError
 from autonba.mapping import plan
 from autonba.sim.run import FAULT_BENCHES, MismatchError, main, prepare, run_network, simulate
 from tests.sim.conftest import IMAGES, plant
+
+
+def finish_of_one(report: dict[str, Any]) -> int:
+    """The last cycle of an image alone."""
+    first: int = report["runs"]["1"]["simulated"][0]
+    return first
 
 
 @pytest.mark.parametrize(("which", "images", "stalls"), [("small", 2, False), ("tiny", 4, True)])
@@ -30,7 +39,11 @@ def test_every_element_and_every_cycle(
     assert report["commit_check"] == {"commits": (sum(shorter) + images) * tasks, "mismatches": 0}
     for count, cycles in report["runs"].items():
         assert cycles["simulated"] == list(predict(mapped, int(count)).finish)
-    assert report["cycles"]["predicted"] == report["cycles"]["simulated"]
+    finish = report["runs"][str(images)]["simulated"]
+    assert report["cycles"]["predicted"] == {"first_image": finish_of_one(report), **steady_state(mapped).to_json()}
+    assert report["cycles"]["simulated"] == {
+        "first_image": finish_of_one(report), "distances": [b - a for a, b in pairwise(finish)], "images": sum(shorter) + images,
+        "differing": 0}
     assert report["benches"] == dict.fromkeys(("back_to_back", "stalls") if stalls else ("back_to_back",), "passed")
     assert json.loads((bundle.path / "report" / "simulation.json").read_text()) == report
 

@@ -9,7 +9,8 @@ import pytest
 
 from autonba.accelerator import Loops
 from autonba.bundle import Bundle, write_bundle
-from autonba.cost.schedule import simulate, size_buffers
+from autonba.cost.buffers import size_buffers
+from autonba.cost.schedule import simulate
 from autonba.hwgen.generate import generate
 from autonba.sim import check
 from autonba.sim.run import FAULT_BENCHES, prepare, run_network

@@ -13,8 +13,8 @@ import pytest
 from autonba.accelerator import Loops
 from autonba.arithmetic import clog2
 from autonba.bundle import Bundle, write_bundle
+from autonba.cost.buffers import size_buffers
 from autonba.cost.fetch import bursts
-from autonba.cost.schedule import size_buffers
 from autonba.hwgen.fetcher import WeightFetcher
 from autonba.hwgen.generate import generate
 from autonba.hwgen.layout import ChunkLayout
