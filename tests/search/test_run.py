@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -94,6 +95,32 @@ def test_bundle_is_whole_and_legal(bundle):
         "report/search.json",
         "search/log.jsonl",
     }
+
+
+def leaves(value, path=""):
+    """Keys of a JSON document with points, and [] for elements of lists of objects."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from leaves(inner, f"{path}.{key}" if path else key)
+    elif isinstance(value, list) and any(isinstance(inner, dict) for inner in value):
+        for inner in value:
+            yield from leaves(inner, f"{path}[]")
+    else:
+        yield path
+
+
+def test_documents_name_every_key_of_the_report(bundle):
+    """Section 9.1 of docs/bundle-format.md names every key of search.json, and no other."""
+    page = (Path(__file__).parents[2] / "docs" / "bundle-format.md").read_text()
+    table = page.partition("\n### 9.1 search.json\n")[2].partition("\n## ")[0]
+    rows = [line.strip("|").split(" | ") for line in table.splitlines() if line.startswith("| `")]
+    named = [name for cells in rows for name in re.findall(r"`([^`]+)`", cells[0])]
+    assert len(named) == len(set(named)) > 40
+    patterns = {name: re.sub(r"<\w+>", r"[a-z_]+", re.escape(name)) for name in named}
+    found = set(leaves(json.loads((bundle.path / "report" / "search.json").read_text())))
+    assert sorted(key for key in found if not any(re.fullmatch(p, key) for p in patterns.values())) == []
+    unused = [name for name, p in patterns.items() if not any(re.fullmatch(p, key) for key in found)]
+    assert unused == ["joint_search.looked_at"]  # of strategies that look at networks one by one
 
 
 def test_evaluate_agrees_with_the_report(bundle, folder):
