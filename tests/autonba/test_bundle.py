@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from autonba.bundle import Bundle, read_arrays, smallest_dtype, write_arrays, write_bundle
+from autonba.accelerator import Loops
+from autonba.bundle import Bundle, Design, read_arrays, smallest_dtype, write_arrays, write_bundle
 from autonba.cli import cli
-from autonba.errors import BundleError
+from autonba.errors import BundleError, SpecError
 from autonba.sim.random_designs import random_bundle
 
 
@@ -66,6 +67,18 @@ def test_the_order_of_arrays_does_not_change_the_bytes(tmp_path: Path) -> None:
     write_arrays(tmp_path / "one.npz", arrays)
     write_arrays(tmp_path / "two.npz", dict(reversed(arrays.items())))
     assert (tmp_path / "one.npz").read_bytes() == (tmp_path / "two.npz").read_bytes()
+
+
+@pytest.mark.parametrize("key", ["order", "rows", "weights"])
+def test_an_entry_of_loops_is_whole(bundle: Bundle, key: str) -> None:
+    document = json.loads((bundle.path / "design.json").read_text())
+    layer = min(document["accelerator"]["allocation"])
+    entry = {"order": "pixel_outer", "rows": 1, "weights": "chip"}
+    document["accelerator"]["loops"] = {layer: entry}
+    assert Design.from_json(document).accelerator.loops_of(layer) == Loops()
+    del entry[key]
+    with pytest.raises(SpecError, match=rf"accelerator\.loops\.{layer}: '{key}' is a required property"):
+        Design.from_json(document)
 
 
 def test_pickles_are_refused(tmp_path: Path) -> None:
