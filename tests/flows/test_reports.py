@@ -125,6 +125,8 @@ def test_a_report_of_vivado_names_the_part_and_the_bit_file_that_there_is(
     (tmp_path / "vivado").chmod(0o755)
     facts = execute(bundle, "vivado", lambda line: None)
     assert (facts["board"], facts["part"], facts["met"]) == (board, part, False)
+    assert facts["fmax_mhz"] == pytest.approx(1000 / (1000 / facts["clock_mhz"] + 0.412), abs=1e-3)
+    assert facts["fmax_mhz"] < facts["clock_mhz"]
     assert facts["bitstream"] == bitstream
     assert bitstream is None or (bundle.path / bitstream).is_file()
     assert facts == read_json(bundle.path / "report" / "flow_vivado.json")

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from autonba.errors import CapacityError, SpecError
+from autonba.search import labels
 from autonba.search.exact import OBJECTIVES, InfeasibleError, combine, solve
 from autonba.search.path_graph import Arc, Chain, pareto
 
@@ -202,3 +203,29 @@ def test_pareto_front(columns):
     assert len(kept) == len(set(kept))
     assert set(kept) == best
     assert list(itertools.chain(pareto(np.zeros((0, columns))))) == []
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_nothing_is_proven_before_its_time(objective, monkeypatch):
+    """However early the time is over: a path that is not the best is not called proven, and no bound is above the best."""
+    rng = np.random.default_rng(2)
+    graph = Chain(resources=RESOURCES, links=tuple(random_arc(rng, node + 1, 20) for node in range(8)))
+    limits = [25.0, 25.0, 25.0]
+    monkeypatch.setattr(labels, "ROUNDS", 1)
+    best = solve(graph, limits, objective=objective)
+    assert best.proven
+    late = 0
+    for looks in range(0, 40, 2):
+        left = [looks]
+
+        def check(self, left=left):
+            left[0] -= 1
+            if left[0] < 0:
+                raise labels.LateError
+
+        monkeypatch.setattr(labels.PathSolver, "check_time", check)
+        found = solve(graph, limits, objective=objective)
+        assert found.lower_bound <= best.objective
+        assert not found.proven or found.objective == best.objective
+        late += bool(found.path) and found.objective > best.objective
+    assert late, "it must be stopped with a worse path at least once, to tell"

@@ -343,12 +343,12 @@ def test_progress_begins_after_the_warm_up(data):
 
 
 def test_the_price_follows_the_powers_of_the_objective(data):
-    search = joint(data, limits={"objective": {"cycles": 2.0, "energy": 0.5, "dsp": 1.0}})
+    search = joint(data, limits={"objective": {"cycles": 2.0, "energy": 0.25, "dsp": 1.0}})
     space = search.space
     figures = {name: torch.tensor(1.0) for name in ("cycles", "latency", "energy", "bram", "memory", "macs")}
     more = {**figures, "cycles": torch.tensor(np.e), "energy": torch.tensor(np.e**2), "memory": torch.tensor(np.e**3)}
     assert float(search.cost.price(figures, "accelerator")) == pytest.approx(0.0)
-    wanted = space.cycles_weight * (2.0 * 1 + 0.5 * 2) + space.memory_weight * 3
+    wanted = space.cycles_weight * (2.0 * 1 + 0.25 * 2) + space.memory_weight * 3
     assert float(search.cost.price(more, "accelerator")) == pytest.approx(wanted, rel=1e-5)
     products = {**figures, "macs": torch.tensor(np.e)}
     assert float(search.cost.price(products, "macs")) == pytest.approx(space.cycles_weight, rel=1e-5)
