@@ -74,6 +74,11 @@ def test_placed_resources_clock_and_path() -> None:
     assert ecp5.clock_fmax(ROUTED) == 111.4
     assert ecp5.critical_path(ROUTED) == ["1.95 ns in all, 3 steps", "0.52 clk-to-q to a.Q", "0.07 small steps",
                                           "1.36 routing to b.A8"]
+    short = {**ROUTED["critical_paths"][1], "path": ROUTED["critical_paths"][1]["path"][:1]}
+    slower = {"fmax": {"a": {"achieved": 90.5}, "b": {"achieved": 80.25}, "c": {"achieved": 99.0}},
+              "critical_paths": [short, *ROUTED["critical_paths"], short]}
+    assert ecp5.clock_fmax(slower) == 80.25
+    assert ecp5.critical_path(slower) == ecp5.critical_path(ROUTED)
     with pytest.raises(ToolError, match="at least one clock"):
         ecp5.clock_fmax({"fmax": {}})
 

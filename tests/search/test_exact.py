@@ -108,10 +108,12 @@ def test_labels_alone_agree_with_multipliers(seed, monkeypatch):
     test_optimum_is_that_of_enumeration("edp", seed)
 
 
+@pytest.mark.parametrize("beam", [1, 64])
 @pytest.mark.parametrize("seed", range(30))
-def test_labels_alone_decide_tight_chains(seed, monkeypatch):
+def test_labels_alone_decide_tight_chains(seed, beam, monkeypatch):
     """Whether there is a path at all, and the least sum, where it hangs on every resource of every link."""
     monkeypatch.setattr("autonba.search.labels.ROUNDS", 0)
+    monkeypatch.setattr("autonba.search.labels.BEAM", beam)
     rng = np.random.default_rng(seed)
     graph = Chain(resources=RESOURCES, links=tuple(random_arc(rng, node + 1, 6) for node in range(4)))
     every = paths(graph)
@@ -206,12 +208,14 @@ def test_pareto_front(columns):
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
-def test_nothing_is_proven_before_its_time(objective, monkeypatch):
+@pytest.mark.parametrize("beam", [2, 64])
+def test_nothing_is_proven_before_its_time(beam, objective, monkeypatch):
     """However early the time is over: a path that is not the best is not called proven, and no bound is above the best."""
     rng = np.random.default_rng(2)
     graph = Chain(resources=RESOURCES, links=tuple(random_arc(rng, node + 1, 20) for node in range(8)))
     limits = [25.0, 25.0, 25.0]
     monkeypatch.setattr(labels, "ROUNDS", 1)
+    monkeypatch.setattr(labels, "BEAM", beam)
     best = solve(graph, limits, objective=objective)
     assert best.proven
     late = 0
