@@ -178,18 +178,17 @@ def effective_groups(layer: Layer, source: Tensor) -> int:
     return source.channels if layer.is_pool else layer.groups
 
 
+def layer_macs(network: Network, layer: Layer) -> int:
+    """Multiply-accumulates of one image in a layer that is no shuffle, padding included."""
+    source, out = network.tensors[layer.input], network.tensors[layer.name]
+    kh, kw = effective_kernel(layer, source)
+    per_output = kh * kw * (source.channels // effective_groups(layer, source))
+    return out.channels * out.height * out.width * per_output
+
+
 def macs(network: Network) -> int:
     """Multiply-accumulates of one image (weights times positions; pooling and padding included)."""
-    tensors = network.tensors
-    total = 0
-    for layer in network.layers:
-        if layer.op == "shuffle":
-            continue
-        source, out = tensors[layer.input], tensors[layer.name]
-        kh, kw = effective_kernel(layer, source)
-        per_output = kh * kw * (source.channels // effective_groups(layer, source))
-        total += out.channels * out.height * out.width * per_output
-    return total
+    return sum(layer_macs(network, layer) for layer in network.layers if layer.op != "shuffle")
 
 
 def _output(layer: Layer, known: dict[str, Tensor]) -> Tensor:

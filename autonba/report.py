@@ -14,9 +14,9 @@ from autonba.boards import find_board
 from autonba.bundle import Bundle, check_schema, read_json, write_bytes, write_json
 from autonba.cost.resources import estimate, logic_model_error
 from autonba.cost.schedule import simulate, steady_state
+from autonba.cost.utilization import utilization
 from autonba.errors import BundleError
 from autonba.mapping import Plan, plan
-from autonba.network import macs
 from autonba.report_pictures import pictures
 
 KINDS = ("lut", "ff", "dsp", "bram")
@@ -50,7 +50,7 @@ def summarize(bundle: Bundle, mapped: Plan, found: dict[str, Any]) -> dict[str, 
     design = bundle.design
     clock_hz = design.target.clock_mhz * 1e6
     simulation = found.get("simulation")
-    steady = steady_state(mapped)
+    steady, board = steady_state(mapped), find_board(design.target.board)
     simulated = {} if simulation is None else simulation["cycles"]["simulated"]
     cycles = {
         "predicted": {"first_image": simulate(mapped, 1).first_image, **steady.to_json()},
@@ -58,10 +58,10 @@ def summarize(bundle: Bundle, mapped: Plan, found: dict[str, Any]) -> dict[str, 
     }
     flows = {name.removeprefix("flow_"): facts for name, facts in found.items()
              if name.startswith("flow_") and facts.get("resources")}
-    predicted = estimate(mapped, find_board(design.target.board).family, bundle.weights)
+    predicted = estimate(mapped, board.family, bundle.weights)
+    dsps = design.constraints.get("dsp") or board.resources.dsp
     accuracy = found.get("search", {}).get("accuracy", {})
     check = (simulation or {}).get("rtl_check", {})
-    multipliers = design.accelerator.multipliers
     return {
         "schema_version": 1,
         "digest": bundle.digest,
@@ -75,8 +75,8 @@ def summarize(bundle: Bundle, mapped: Plan, found: dict[str, Any]) -> dict[str, 
             "synthesized": {target: {kind: facts["resources"][kind] for kind in KINDS} for target, facts in flows.items()},
         },
         "rtl_check": {key: check.get(key) for key in ("images", "elements", "mismatches")},
-        "multipliers": multipliers,
-        "utilization": macs(design.network) / (multipliers * steady.per_image),
+        "multipliers": design.accelerator.multipliers,
+        "utilization": utilization(mapped, steady.per_image, board.family, dsps).to_json(),
         "chunks": len(mapped.chunks),
     }
 

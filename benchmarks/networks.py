@@ -19,7 +19,7 @@ from autonba.accelerator import Accelerator
 from autonba.arithmetic import LOGIT_BITS
 from autonba.bundle import Bundle, Design, Target, write_bundle
 from autonba.golden import Weights, evaluate
-from autonba.network import INPUT, Layer, Network, Tensor, effective_groups, effective_kernel
+from autonba.network import INPUT, Layer, Network, Tensor, layer_macs
 from autonba.sim.random_designs import random_images, random_weights
 
 PAPER_BLOCKS = (
@@ -142,14 +142,8 @@ NETWORKS = {"paper": paper_network, "mobilenet": mobilenet_v2, "resnet8": resnet
 
 def multiplications(network: Network, layers: Sequence[str] | None = None) -> int:
     """Multiply-accumulates of one image in convolutions (padding included, pools not), of all layers or of `layers`."""
-    tensors = network.tensors
-    total = 0
-    for layer in network.layers:
-        if layer.op == "conv" and (layers is None or layer.name in layers):
-            source, out = tensors[layer.input], tensors[layer.name]
-            kh, kw = effective_kernel(layer, source)
-            total += out.channels * out.height * out.width * kh * kw * (source.channels // effective_groups(layer, source))
-    return total
+    return sum(layer_macs(network, layer) for layer in network.layers
+               if layer.op == "conv" and (layers is None or layer.name in layers))
 
 
 def weight_bits(network: Network) -> dict[str, int]:

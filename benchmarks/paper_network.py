@@ -18,11 +18,13 @@ import click
 
 from autonba.bundle import Bundle, accelerator_from_json, read_json, write_json
 from autonba.cost.resources import estimate, requantizer_dsps
-from autonba.cost.schedule import simulate as predict
+from autonba.cost.schedule import steady_state
+from autonba.cost.utilization import utilization
 from autonba.mapping import plan
 from autonba.search.optimize import MOVES, Limits, optimize
 from benchmarks.networks import PAPER_BLOCKS, multiplications, paper_network, weight_bits, with_weights, write_design
 from benchmarks.throughput import measure
+from benchmarks.utilization import line
 
 CLOCK = 200e6
 LIMITS = Limits(dsp=900, bram=700, lut=150_000)
@@ -70,13 +72,12 @@ def kept(output: Path) -> None:
 @main.command()
 @output_option
 @click.option("--images", default=32, show_default=True)
-@click.option("--window", nargs=2, default=(12, 22), show_default=True, help="Images between which is counted.")
-def simulate(output: Path, images: int, window: tuple[int, int]) -> None:
+def simulate(output: Path, images: int) -> None:
     """Generate, build, run; every result and the cycle of every image are compared."""
-    found = measure(Bundle(output), images=images, window=window)
+    found = measure(Bundle(output), images=images)
     write_json(output / "report" / "throughput.json", found.to_json())
-    click.echo(f"{found.per_image:.0f} cycles an image over images {window[0]} to {window[1]} of {images}; every image in the "
-               f"predicted cycle: {found.exact}; build {found.build_seconds:.0f} s, run {found.run_seconds:.0f} s, "
+    click.echo(f"{images} images, each in the predicted cycle: {found.exact}; {found.steady.per_image:.1f} cycles an image "
+               f"in the long run; build {found.build_seconds:.0f} s, run {found.run_seconds:.0f} s, "
                f"{found.cycles_per_second:.0f} cycles/s")
 
 
@@ -88,26 +89,29 @@ def report(output: Path) -> None:
     network = bundle.design.network
     mapped = plan(network, bundle.design.accelerator, bundle.weights)
     optimum: dict[str, Any] = read_json(output / "report" / "optimum.json")
-    measured: dict[str, Any] = read_json(output / "report" / "throughput.json")
-    finish = predict(mapped, 160).finish
-    long_run = (finish[149] - finish[19]) / 130
+    path = output / "report" / "throughput.json"
+    measured: dict[str, Any] = read_json(path) if path.is_file() else {"images": 0, "exact": None}
+    steady = steady_state(mapped)
+    used = utilization(mapped, steady.per_image, "xc7", LIMITS.dsp)
+    write_json(output / "report" / "utilization.json", {"steady": steady.to_json(), "utilization": used.to_json()})
     work, blocks = multiplications(network), multiplications(network, [n for n in mapped.layers if n.startswith("b")])
     multipliers = bundle.design.accelerator.multipliers
-    fps = CLOCK / measured["per_image"]
+    fps = CLOCK / steady.per_image
     click.echo(f"{len(PAPER_BLOCKS)} blocks, {blocks / 1e6:.1f} M multiply-accumulates; with stem and classifier "
                f"{work / 1e6:.1f} M")
     for name, rate, uses in PUBLISHED:
         click.echo(f"  {rate:7.0f} images/s  {name} ({uses})")
-    click.echo(f"  {fps:7.0f} images/s  our RTL, simulated: {measured['per_image']:.0f} cycles an image over "
-               f"{measured['window'][1] - measured['window'][0]} images, exact: {measured['exact']}")
-    click.echo(f"  {CLOCK / long_run:7.0f} images/s  its exact schedule over 130 images")
+    period = f"{steady.cycles} cycles for {steady.images} images, again and again after {steady.settled}"
+    click.echo(f"  {fps:7.0f} images/s  ours in the long run: {steady.per_image:.1f} cycles an image "
+               f"({period if steady.proven else 'no period was found: an estimate'})")
+    click.echo(f"  {measured['images']:7} images simulated in Verilog, each in the cycle of this schedule: {measured['exact']}")
     uses, found = optimum["uses"], estimate(mapped, "xc7")
     drains = sum(chunk.chunk.drain_lanes * requantizer_dsps(chunk, "xc7") for chunk in mapped.chunks)
     soft = sum(chunk.multipliers for chunk in bundle.design.accelerator.chunks if chunk.multiplier == "lut")
-    click.echo(f"ours: {len(mapped.chunks)} chunks, {multipliers} multipliers, "
-               f"{100 * work / multipliers / measured['per_image']:.1f} % of them busy; {found.dsp} DSP, of them {drains} in "
+    click.echo(f"ours: {len(mapped.chunks)} chunks, {multipliers} multipliers; {found.dsp} DSP, of them {drains} in "
                f"requantizers; {found.bram} block RAMs; about {uses['lut']:.0f} LUTs (estimate of the search), in them "
                f"{soft} multipliers")
+    click.echo(line(used))
     streamed = sum(bits for name, bits in weight_bits(network).items() if mapped.layers[name].streams)
     click.echo(f"weights: {sum(weight_bits(network).values()) / 1e6:.1f} Mbit, {streamed / 1e6:.1f} Mbit of them streamed once "
                f"an image, with padding {optimum['stream_bits_per_image'] / 1e6:.1f} Mbit: "

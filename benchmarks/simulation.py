@@ -23,7 +23,7 @@ def main(name: str, multipliers: int, output: Path) -> None:
     network, weights, golden = with_weights(NETWORKS[name](), images=2)
     found = optimize(network, Limits(dsp=900, bram=1090, lut=150_000, multipliers=multipliers), moves=20_000)
     bundle = write_design(output, name, network, weights, golden, found.accelerator)
-    one = measure(bundle, images=2, window=(1, 2))
+    one = measure(bundle, images=2)
     chunks = len(found.accelerator.chunks)
     click.echo(f"{name}, {found.accelerator.multipliers} multipliers in {chunks} chunks: Verilog {one.generate_seconds:.1f} s, "
                f"build {one.build_seconds:.1f} s ({one.build_cpu_seconds:.1f} s of computing), run of 2 images "

@@ -1,4 +1,4 @@
-"""Cycles an image and busy cycles of the chunks, from the simulated hardware."""
+"""When images finish and how long the chunks are busy, from the simulated hardware, beside the schedule."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from autonba.bundle import Bundle
-from autonba.cost.schedule import simulate
+from autonba.cost.schedule import SteadyState, simulate, steady_state
 from autonba.errors import AutonbaError
 from autonba.hwgen.generate import generate
 from autonba.mapping import Plan
@@ -30,17 +30,16 @@ class MeasurementError(AutonbaError):
 
 @dataclass(frozen=True, kw_only=True)
 class Measurement:
-    """`finish` and `predicted` are the cycles in which the images finish; `per_image` and `busy` (by chunk) cycles an image.
+    """`finish` and `predicted` are the cycles in which the images finish, `busy` the mean cycles an image of each chunk.
 
-    These are counted from image `window[0]` to image `window[1]`: images before them fill the accelerator, and the last ones
-    leave it faster than others come in. Seconds are wall time.
+    `steady` is the schedule's long run, which a simulation is too short to show and speaks for by being `exact`. Seconds are wall
+    time.
     """
 
     plan: Plan
     finish: tuple[int, ...]
     predicted: tuple[int, ...]
-    window: tuple[int, int]
-    per_image: float
+    steady: SteadyState
     busy: Mapping[str, float]
     generate_seconds: float
     build_seconds: float
@@ -54,8 +53,8 @@ class Measurement:
 
     def to_json(self) -> dict[str, Any]:
         """Everything but the plan."""
-        return {"images": len(self.finish), "window": list(self.window), "finish": list(self.finish), "exact": self.exact,
-                "predicted": list(self.predicted), "per_image": self.per_image, "busy": dict(self.busy),
+        return {"images": len(self.finish), "finish": list(self.finish), "exact": self.exact, "predicted": list(self.predicted),
+                "steady": self.steady.to_json(), "busy": dict(self.busy),
                 "seconds": {"generate": self.generate_seconds, "build": self.build_seconds,
                             "build_cpu": self.build_cpu_seconds, "run": self.run_seconds}}
 
@@ -65,8 +64,8 @@ class Measurement:
         return self.finish[-1] / self.run_seconds
 
 
-def measure(bundle: Bundle, *, images: int, window: tuple[int, int], simulator: str = "verilator") -> Measurement:
-    """Generate, build and run `images` images, whose results are compared, and count within the window."""
+def measure(bundle: Bundle, *, images: int, simulator: str = "verilator") -> Measurement:
+    """Generate, build and run `images` images, whose results are compared."""
     started = time.monotonic()
     generate(bundle)
     generated, before_build = time.monotonic(), _cpu_seconds()
@@ -75,7 +74,7 @@ def measure(bundle: Bundle, *, images: int, window: tuple[int, int], simulator: 
     folder = prepared.folder.resolve()
     predicted = simulate(prepared.plan, images).finish
     settings, counts = folder / "throughput.json", folder / "counts.json"
-    Settings(bundle=str(bundle.path.resolve()), runs=(images, *window), stalled_images=0, image_cycles=predicted[0],
+    Settings(bundle=str(bundle.path.resolve()), runs=(images,), stalled_images=0, image_cycles=predicted[0],
              seed=1).write(settings)
     began = time.monotonic()
     root = str(Path(__file__).resolve().parent.parent)
@@ -86,13 +85,10 @@ def measure(bundle: Bundle, *, images: int, window: tuple[int, int], simulator: 
     for verdict in verdicts:
         if verdict.failure:
             raise MeasurementError(verdict.failure)
-    before, after = (count["busy"] for count in json.loads(counts.read_text()))
-    finish = finish_cycles(folder, 1)
-    share = window[1] - window[0]
+    busy = json.loads(counts.read_text())
     return Measurement(
-        plan=prepared.plan, finish=finish, predicted=predicted, window=window,
-        per_image=(finish[window[1] - 1] - finish[window[0] - 1]) / share,
-        busy={chunk.chunk.name: (b - a) / share for chunk, a, b in zip(prepared.plan.chunks, before, after, strict=True)},
+        plan=prepared.plan, finish=finish_cycles(folder, 1), predicted=predicted, steady=steady_state(prepared.plan),
+        busy={chunk.chunk.name: count / images for chunk, count in zip(prepared.plan.chunks, busy, strict=True)},
         generate_seconds=generated - started, build_seconds=built - generated, build_cpu_seconds=build_cpu, run_seconds=seconds)
 
 

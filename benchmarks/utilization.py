@@ -2,8 +2,8 @@
 
     python -m benchmarks.utilization resnet8 mobilenet --multipliers 256 --output build/utilization
 
-Prints for each network the multiply-accumulates of its convolutions over multipliers x cycles an image, and the bottleneck
-chunk's busy cycles over all cycles. MACs with padded lanes, columns and taps count as idle.
+Prints for each network what of the multiplications that the DSP blocks allow it does, as the product of provision, balance, fill
+and pace (`autonba.cost.utilization`), in the long run of the schedule, with which every simulated image has to agree.
 """
 
 from __future__ import annotations
@@ -13,9 +13,12 @@ from pathlib import Path
 import click
 
 from autonba.bundle import write_json
+from autonba.cost.utilization import Utilization, utilization
 from autonba.search.optimize import MOVES, Limits, optimize
 from benchmarks.networks import NETWORKS, multiplications, with_weights, write_design
 from benchmarks.throughput import measure
+
+DSPS = 900
 
 
 @click.command()
@@ -24,21 +27,24 @@ from benchmarks.throughput import measure
 @click.option("--multipliers", default=256, show_default=True)
 @click.option("--moves", default=MOVES, show_default=True, help="Moves of the search.")
 @click.option("--images", default=32, show_default=True)
-@click.option("--window", nargs=2, default=(12, 22), show_default=True, help="Images between which is counted.")
-def main(names: tuple[str, ...], output: Path, multipliers: int, moves: int, images: int, window: tuple[int, int]) -> None:
+def main(names: tuple[str, ...], output: Path, multipliers: int, moves: int, images: int) -> None:
     """Measure the utilization of NAMES."""
     for name in names:
         network, weights, golden = with_weights(NETWORKS[name](), images=2)
-        found = optimize(network, Limits(dsp=900, bram=1090, lut=150_000, multipliers=multipliers), moves=moves)
+        found = optimize(network, Limits(dsp=DSPS, bram=1090, lut=150_000, multipliers=multipliers), moves=moves)
         bundle = write_design(output / name, name, network, weights, golden, found.accelerator)
-        measured = measure(bundle, images=images, window=window)
-        write_json(output / name / "report" / "throughput.json", measured.to_json())
-        work, present = multiplications(network), found.accelerator.multipliers
-        busiest = max(measured.busy, key=lambda chunk: measured.busy[chunk])
-        click.echo(f"{name}: {work / 1e6:.1f} M MAC, {present} multipliers, {measured.per_image:.0f} cycles an image (bound "
-                   f"{found.bound}, exact: {measured.exact}); {100 * work / present / measured.per_image:.1f} % of all "
-                   f"multipliers x cycles; bottleneck {busiest} {100 * measured.busy[busiest] / measured.per_image:.1f} % busy, "
-                   f"bound / cycles {found.bound / measured.per_image:.3f}")
+        measured = measure(bundle, images=images)
+        used = utilization(measured.plan, measured.steady.per_image, "xc7", DSPS)
+        write_json(output / name / "report" / "throughput.json", measured.to_json() | {"utilization": used.to_json()})
+        click.echo(f"{name}: {multiplications(network) / 1e6:.1f} M MAC, {found.accelerator.multipliers} multipliers, "
+                   f"{measured.steady.per_image:.1f} cycles an image in the long run ({'' if measured.steady.proven else 'not '}"
+                   f"proven; {images} images exact: {measured.exact}); {line(used)}")
+
+
+def line(used: Utilization) -> str:
+    """The factors in a line."""
+    return (f"{used.overall:.1%} of what {used.dsp_limit:g} DSP could do = provision {used.provision:.1%} x balance "
+            f"{used.balance:.1%} x fill {used.fill:.1%} x pace {used.pace:.1%}; {used.of_built:.1%} of the multipliers built")
 
 
 if __name__ == "__main__":
