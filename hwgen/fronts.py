@@ -40,17 +40,18 @@ class ImageInput(wiring.Component):
     commit         : the last pixel of a row is written in this cycle
     image_begin, image_end : first and last pixel of an image taken
     too_early, too_late    : packet length errors
+    pixel                  : the pixel that is written; of each channel's byte the bits that the image has
     """
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
         self._memories = [m for m in plan.memories if m.writer == SOURCE]
         self._edges = [e for e in plan.edges if e.producer == INPUT]
-        pixel_bits = 8 * plan.network.input.channels
+        image = plan.network.input
         ports: dict[str, In | Out] = {
-            "s_axis_tdata": In(pixel_bits), "s_axis_tvalid": In(1), "s_axis_tready": Out(1), "s_axis_tlast": In(1),
+            "s_axis_tdata": In(8 * image.channels), "s_axis_tvalid": In(1), "s_axis_tready": Out(1), "s_axis_tlast": In(1),
             "run": In(1), "claim": Out(1), "commit": Out(1), "image_begin": Out(1), "image_end": Out(1),
-            "too_early": Out(1), "too_late": Out(1), "pixel": Out(pixel_bits),
+            "too_early": Out(1), "too_late": Out(1), "pixel": Out(image.channels * image.bits),
         }
         for i, memory in enumerate(self._memories):
             ports[f"out{i}_enable"] = Out(1)
@@ -98,8 +99,8 @@ class ImageInput(wiring.Component):
             m.d.sync += dropping.eq(0)
 
         write = Signal()
-        m.d.sync += [write.eq(beat), self.commit.eq(beat & row_end),
-                     self.pixel.eq(Mux(filling, 0, self.s_axis_tdata))]
+        values = Cat(self.s_axis_tdata.word_select(channel, 8)[: image.bits] for channel in range(image.channels))
+        m.d.sync += [write.eq(beat), self.commit.eq(beat & row_end), self.pixel.eq(Mux(filling, 0, values))]
         for i, memory in enumerate(self._memories):
             cursor = write_cursor(memory, memory.buffers[0])
             pointer = Signal(write_address_bits(memory), init=cursor.base, name=f"out{i}_pointer")

@@ -178,7 +178,7 @@ def chunk_values(layout: ChunkLayout, family: Family) -> dict[str, Any]:
         "multiplier": spec.multiplier, "multiplier_style": MULTIPLIER_STYLES[spec.multiplier],
         "fields": packing.fields if packed else 1, "spacing": packing.spacing if packed else 1,
         "banks": layout.banks, "bank_bits": layout.bank_bits,
-        "used_columns": (spec.columns - 1) * max(layout.strides) + spec.taps, "strides": layout.strides,
+        "unused_columns": layout.unused_columns, "strides": layout.strides,
         "stride_bits": index_bits(len(layout.strides)), "maximum": chunk.maximum,
         "operand_bits": layout.banks * spec.in_lanes * chunk.input_bits,
         "array_input_bits": spec.columns * spec.taps * spec.in_lanes * chunk.input_bits,
@@ -253,6 +253,7 @@ def accelerator_values(mapped: Plan, name: str, family: Family) -> dict[str, Any
         "design": name, "stream_bits": mapped.accelerator.stream_bits, "streams": any(c.stream_words for c in mapped.chunks),
         "network_layer_bits": index_bits(len(mapped.network.layers)),
         "multipliers": mapped.accelerator.multipliers, "pixel_bits": 8 * image.channels,
+        "image_bits": image.channels * image.bits,
         "edges": [
             {"name": e.name, "producer": e.producer, "rows": mapped.buffers[e.buffer].rows,
              "bits": token_bits(mapped.buffers[e.buffer].rows), "produced": e.produced} for e in mapped.edges],
@@ -292,10 +293,8 @@ def _memory_values(memory: MemoryPlan, family: Family) -> dict[str, Any]:
 
 def _pixel(memory: MemoryPlan, channels: int) -> str:
     """A pixel's channels on the lanes of the memory; lanes without a channel are zero."""
-    bits = memory.lane_bits
-    parts = [f"pixel[{8 * c + bits - 1}:{8 * c}]" for c in reversed(range(channels))]
-    spare = (memory.write_lanes - channels) * bits
-    return "{" + ", ".join(([f"{spare}'d0"] if spare else []) + parts) + "}"
+    spare = (memory.write_lanes - channels) * memory.lane_bits
+    return f"{{{spare}'d0, pixel}}" if spare else "pixel"
 
 
 if __name__ == "__main__":

@@ -131,6 +131,13 @@ class ChunkLayout:
         return sorted({lp.stride[1] for lp in self.chunk.layers})
 
     @property
+    def unused_columns(self) -> list[int]:
+        """Of the columns that are delivered at once, those that no tap of any output column reads, whatever the stride."""
+        spec = self.chunk.chunk
+        used = {column * stride + tap for stride in self.strides for column in range(spec.columns) for tap in range(spec.taps)}
+        return [column for column in range(self.banks) if column not in used]
+
+    @property
     def weight_depth(self) -> int:
         """Words of the weight memory: what stays on the chip, then two halves for streamed blocks."""
         return self.chunk.weight_words + 2 * self.chunk.stream_words

@@ -248,6 +248,8 @@ def _input_values(mapped: Plan) -> dict[str, Any]:
     """Values of formal_image_input.sv.j2."""
     image = mapped.network.input
     return {"width": image.width, "height": image.height, "pixel_bits": 8 * image.channels,
+            "value_bits": image.channels * image.bits,
+            "values": ", ".join(f"tdata[{8 * c} +: {image.bits}]" for c in reversed(range(image.channels))),
             "column_bits": _index_bits(image.width), "row_bits": _index_bits(image.height),
             "edges": [_edge_values(mapped, e) for e in mapped.edges if e.producer == INPUT]}
 

@@ -89,7 +89,8 @@ MUTATIONS = (
              old=r"\.address\(weight_address\)", new=".address(weight_address ^ 1'b1)"),
     Mutation(fault="parameters of the first layer for all", file="write_packs.v",
              old=r"(assign parameter_address = group) \+ \S+;", new=r"\1;"),
-    Mutation(fault="image channels swapped", file="accelerator.v", old=r"pixel\[7:0\]", new="pixel[15:8]"),
+    Mutation(fault="image channels swapped", file="accelerator.v", old=r"(\{8'd0), pixel\}",
+             new=r"\1, pixel[23:16], pixel[7:0], pixel[15:8]}"),
     Mutation(fault="a layer writes into another's buffer", file="write_packs.v",
              old=r"(assign out0_enable = write_valid) & \S+;", new=r"\1;"),
     # Control

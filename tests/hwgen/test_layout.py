@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import pytest
 from amaranth.hdl import Const, Shape, Signal
+from amaranth.sim import Simulator, SimulatorContext
 
 from autonba.accelerator import Accelerator, Chunk
 from autonba.arithmetic import clog2
 from autonba.cost.buffers import size_buffers
 from autonba.hwgen import generate
+from autonba.hwgen.fronts import ImageInput
 from autonba.hwgen.layout import ChunkLayout, index_bits, token_bits
 from autonba.hwgen.requantizer import RequantizerShape
 from autonba.hwgen.tables import LayerConstants, table_shape
@@ -79,9 +81,35 @@ def test_lanes_become_operands(signed: bool, packed: bool, operand: str, zero: s
     assert values["zero"] == zero
 
 
-def test_a_pixel_s_first_channel_is_the_lowest_lane() -> None:
-    assert generate._pixel(memory(8, False), 3) == "{8'd0, pixel[23:16], pixel[15:8], pixel[7:0]}"
-    assert generate._pixel(memory(1, False, 2), 2) == "{pixel[8:8], pixel[0:0]}"
+def test_lanes_without_a_channel_are_zero() -> None:
+    assert generate._pixel(memory(8, False), 3) == "{8'd0, pixel}"
+    assert generate._pixel(memory(1, False, 2), 2) == "pixel"
+
+
+@pytest.mark.parametrize("bits", [1, 7, 8])
+def test_a_pixel_s_first_channel_is_the_lowest_lane(bits: int) -> None:
+    """Of each channel's byte the image's bits, side by side."""
+    layer = Layer(name="a", op="conv", input="input", out_channels=2, shift=1)
+    network = Network(input=Tensor(name="input", channels=3, height=2, width=2, bits=bits, signed=False), layers=(layer,),
+                      classes=("a", "b"))
+    chunk = Chunk(name="c", kind="conv", out_lanes=2, in_lanes=1, drain_lanes=1, multiplier="lut")
+    front = ImageInput(plan(network, size_buffers(network, Accelerator(chunks=(chunk,), allocation={"a": "c"}))))
+    word, seen = 0x9E_35_C7, []
+
+    async def bench(ctx: SimulatorContext) -> None:
+        ctx.set(front.s_axis_tdata, word)
+        ctx.set(front.s_axis_tvalid, 1)
+        ctx.set(front.run, 1)
+        ctx.set(front.input_to_a_free, 1)
+        await ctx.tick().repeat(4)
+        seen.append(ctx.get(front.pixel))
+
+    simulator = Simulator(front)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(bench)
+    simulator.run()
+    kept = (1 << bits) - 1
+    assert seen == [0xC7 & kept | (0x35 & kept) << bits | (0x9E & kept) << 2 * bits]
 
 
 @pytest.mark.parametrize(("word", "beat"), [(70, 32), (64, 32), (5, 32), (33, 16)])
