@@ -1,4 +1,4 @@
-"""Random accelerators on random networks, generated and simulated against the golden model and the schedule."""
+"""Random accelerators on random networks: generated, linted, and simulated against the golden model and the schedule."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from autonba.bundle import Bundle
 from autonba.errors import AutonbaError, ToolError
+from autonba.sim.lint import lint
 from autonba.sim.random_designs import features, random_bundle
 from autonba.sim.shrink import Subject, save, shrink
 
@@ -29,7 +30,7 @@ SHRINK_SECONDS = 240.0
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """Outcome of one seed; `failure` is empty where bits and cycles agree, else it says what is wrong."""
+    """Outcome of one seed; `failure` is empty where bits and cycles agree and the linter is silent, else tells what is wrong."""
 
     seed: int
     summary: str
@@ -51,28 +52,32 @@ def generate_rtl(bundle: Path) -> None:
 
 
 def check_bundle(bundle: Bundle, seed: int) -> str:
-    """Generate, simulate and compare; returns what is wrong, or an empty text. Icarus where it is installed."""
+    """Generate, simulate, compare and lint; returns what is wrong, or an empty text. Icarus where it is installed."""
     try:
         generate_rtl(bundle.path)
-        if shutil.which("iverilog"):
-            from autonba.sim import quick_bench
-
-            return "; ".join(quick_bench.simulate(bundle, seed).notes)
-        from autonba.sim.run import prepare, simulate_network
-
-        prepared = prepare(bundle, "verilator")
-        return "; ".join(simulate_network(prepared, images=IMAGES, stalls=True, seed=seed, short=(1,)).failures)
+        return "; ".join([*_simulate(bundle, seed), *(f"lint: {line}" for line in lint(bundle))])
     except AutonbaError as error:
         return str(error)
     except Exception as error:  # a crash of ours is a failed case, and the next seed goes on
         return f"{type(error).__name__}: {error}"
 
 
+def _simulate(bundle: Bundle, seed: int) -> list[str]:
+    """Findings of the simulator at hand."""
+    if shutil.which("iverilog"):
+        from autonba.sim import quick_bench
+
+        return quick_bench.simulate(bundle, seed).notes
+    from autonba.sim.run import prepare, simulate_network
+
+    return simulate_network(prepare(bundle, "verilator"), images=IMAGES, stalls=True, seed=seed, short=(1,)).failures
+
+
 def kind(failure: str) -> str:
     """Which sort of failure a text tells of."""
-    for sign, name in (("must come within", "halt"), ("expected", "bits"), ("words must be written", "bits"),
+    for sign, name in (("must come within", "halt"), (" expected ", "bits"), ("words must be written", "bits"),
                        ("result word", "bits"), ("commit must come", "cycles"), ("commits must come", "cycles"),
-                       ("last word must leave", "cycles")):
+                       ("last word must leave", "cycles"), ("lint: ", "lint")):
         if sign in failure:
             return name
     return "crash" if failure else ""

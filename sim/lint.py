@@ -16,11 +16,11 @@ def lint(bundle: Bundle, top: str = "accelerator") -> list[str]:
     return lint_folder(bundle.path / "rtl", bundle.path / "sim" / "lint.log", top)
 
 
-def lint_folder(rtl: Path, log: Path, top: str) -> list[str]:
-    """The same on a folder that holds rtl.f."""
-    tools, rtl = find_toolchain("verilator"), rtl.resolve()
+def lint_folder(rtl: Path, log: Path, top: str, *, waived: bool = True) -> list[str]:
+    """The same on a folder that holds rtl.f; without the waivers where not `waived`."""
+    tools, rtl = find_toolchain("verilator", builds=False), rtl.resolve()
     with resources.as_file(resources.files("autonba.sim").joinpath("lint.vlt")) as waivers:
-        command = ["verilator", "--lint-only", "-Wall", "--top-module", top, str(waivers),
+        command = ["verilator", "--lint-only", "-Wall", "-Wno-fatal", "--top-module", top, *([str(waivers)] if waived else []),
                    *(str(rtl / name) for name in (rtl / "rtl.f").read_text().split())]
         done = subprocess.run(command, cwd=rtl, env={**os.environ, **tools.environment}, capture_output=True, text=True,
                               check=False)

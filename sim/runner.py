@@ -49,16 +49,16 @@ class Verdict:
     failure: str
 
 
-def find_toolchain(simulator: str) -> Toolchain:
-    """Find `simulator` and all it needs; raises ToolError naming what is missing."""
+def find_toolchain(simulator: str, *, builds: bool = True) -> Toolchain:
+    """Find `simulator` and all it needs; raises ToolError naming what is missing. Unless it `builds`, no compiler is needed."""
     if simulator == "icarus":
         _require("iverilog", "install Icarus Verilog (Debian: apt install iverilog) or choose --simulator verilator")
         banner = _output(["iverilog", "-V"], dict(os.environ))
         return Toolchain(simulator=simulator, version=_version(banner), environment={})
     if simulator != "verilator":
         raise ToolError(f"simulator must be one of {', '.join(SIMULATORS)}, not {simulator!r}")
-    for tool in ("make", "g++", "perl"):
-        _require(tool, f"Verilator needs it; install {tool} or choose --simulator icarus")
+    for tool in ("make", "g++", "perl") if builds else ("perl",):
+        _require(tool, f"Verilator needs it; install {tool}{' or choose --simulator icarus' if builds else ''}")
     environment = {"MAKEFLAGS": f"{os.environ.get('MAKEFLAGS', '')} {_MAKE_VARIABLES}".strip()}
     if shutil.which("ccache"):
         environment["OBJCACHE"] = "ccache"

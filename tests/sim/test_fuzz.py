@@ -37,6 +37,21 @@ def test_a_wrong_generator_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert kind(run_case(SEED, tmp_path / "design").failure) == "bits"
 
 
+def test_a_warning_of_the_linter_fails_a_right_design(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, simulator: str) -> None:
+    generate = fuzzer.generate_rtl
+
+    def spoil(path: Path) -> None:
+        generate(path)
+        array = path / "rtl" / "mac_array.v"
+        array.write_text(array.read_text().replace("endmodule", "    wire forgotten = clk;\nendmodule"))
+
+    monkeypatch.setattr(fuzzer, "generate_rtl", spoil)
+    failure = run_case(SEED, tmp_path / "design").failure
+    assert kind(failure) == "lint"
+    assert failure.startswith("lint: %Warning-UNUSEDSIGNAL: ")
+    assert "'forgotten'" in failure
+
+
 def test_failures_are_told_apart() -> None:
     assert kind("") == ""
     assert kind("run 1: result 0 of 1 must come within 90 cycles, and it did not; layer 'a', expected 1, got 2") == "halt"
@@ -44,6 +59,8 @@ def test_failures_are_told_apart() -> None:
     assert kind("run 1, chunk 'c', layer 'a', image 0, task 2: the commit must come in cycle 28, not 29") == "cycles"
     assert kind("run 1, chunk 'c', layer 'a': 8 commits must come, not 7") == "cycles"
     assert kind("run 2, image 1: the last word must leave in cycle 28, not 29") == "cycles"
+    assert kind("lint: %Warning-WIDTHTRUNC: rtl/chunk_a.v:1:2: Operator ASSIGN expects 1 bit on the LHS") == "lint"
+    assert kind("run 2, image 1: the last word must leave in cycle 28, not 29; lint: %Warning-LATCH: a.v:1:2") == "cycles"
     assert kind("KeyError: 'stem'") == "crash"
 
 
