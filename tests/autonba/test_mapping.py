@@ -7,13 +7,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from autonba.accelerator import Accelerator, Buffer, Chunk, Loops
+from autonba.accelerator import Accelerator, Buffer, Chunk, Loops, Multiplier
+from autonba.arithmetic import signed_width, value_range
 from autonba.cost.buffers import size_buffers
 from autonba.cost.latency import layer_cycles
 from autonba.cost.schedule import simulate
 from autonba.errors import DeadlockError, SpecError
-from autonba.mapping import RowPattern, plan, required_buffers
-from autonba.network import Layer, Network, Tensor
+from autonba.mapping import LayerPlan, RowPattern, plan, required_buffers
+from autonba.network import Layer, Network, Op, Tensor
+from autonba.sim.random_designs import random_images, random_weights
 
 
 def conv_chunk(name: str = "c", out_lanes: int = 4, in_lanes: int = 4, drain_lanes: int = 1) -> Chunk:
@@ -109,6 +111,89 @@ def test_a_channel_multiplier_keeps_each_output_in_its_lane() -> None:
     for physical, channel in enumerate(lp.output_order):
         word, lane = lp.nest.of_block(physical // 4)[0], physical % 4
         assert lp.input_order[4 * word + lane] == channel // 3
+
+
+def every_width(weight_bits: int, bits: int, signed: bool) -> Network:
+    """Layers whose sums have as many products as a power of two, and a pool of each kind, on operands of these widths."""
+    def conv(name: str, source: str, out: int, **more: object) -> Layer:
+        return Layer(name=name, op="conv", input=source, out_channels=out,  # type: ignore[arg-type]
+                     **{"shift": 8, "bits": max(bits, 2), "signed": signed, "weight_bits": weight_bits, **more})
+
+    def pool(name: str, op: Op, source: str) -> Layer:
+        return Layer(name=name, op=op, input=source, out_channels=8, kernel=(2, 2) if op != "global_pool" else (1, 1), shift=8,
+                     bits=max(bits, 2), signed=signed)
+
+    layers = (
+        conv("stem", "input", 8, kernel=(2, 2)),
+        conv("depthwise", "stem", 8, kernel=(4, 4), groups=8),
+        conv("grouped", "depthwise", 8, groups=2),
+        conv("dense", "grouped", 8, kernel=(2, 2)),
+        pool("average", "avg_pool", "dense"),
+        pool("maximum", "max_pool", "average"),
+        pool("whole", "global_pool", "maximum"),
+        conv("classify", "whole", 2, raw=True, bits=32, signed=True, shift=0))
+    return Network(input=Tensor(name="input", channels=2, height=9, width=9, bits=bits, signed=signed), layers=layers,
+                   classes=("a", "b"))
+
+
+def with_ample_buffers(network: Network, bare: Accelerator) -> Accelerator:
+    return replace(bare, buffers=tuple(
+        Buffer(tensor=t, reader=r, port=p, rows=40) for t, r, p in required_buffers(network, bare)))
+
+
+def needed_bits(lp: LayerPlan, weight_bits: int) -> int:
+    """Bits of the accumulators for any weights, and for biases that reach as far as the products' sum."""
+    inputs = value_range(lp.source.bits, lp.source.signed)
+    if lp.layer.op == "max_pool":
+        return signed_width(*inputs)
+    terms = lp.kernel[0] * lp.kernel[1] * (lp.source.channels // lp.groups)
+    weights, biases = ((1, 1), 1) if lp.layer.is_pool else (value_range(weight_bits, True), 2)
+    reach = [biases * terms * w * x for w in weights for x in inputs]
+    return signed_width(min(0, *reach), max(0, *reach))
+
+
+@pytest.mark.parametrize(("weight_bits", "bits", "signed"), [
+    (2, 1, False), (3, 8, True), (8, 2, False), (8, 8, False), (5, 4, True)])
+@pytest.mark.parametrize("multiplier", ["lut", "packed"])
+def test_accumulators_hold_any_weights_and_biases(weight_bits: int, bits: int, signed: bool, multiplier: Multiplier) -> None:
+    network = every_width(weight_bits, bits, signed)
+    layers = [layer.name for layer in network.layers]
+    for alone in layers:  # each layer on a chunk of its own, so that no other's width hides that it is too narrow
+        chunks = {"rest": replace(conv_chunk("rest"), multiplier=multiplier), "top": depthwise_chunk("top"),
+                  "own": replace(conv_chunk("own", out_lanes=2, in_lanes=1), multiplier=multiplier)}
+        allocation = {name: "top" if name == "maximum" else "own" if name == alone else "rest" for name in layers}
+        taken = tuple(chunks[name] for name in dict.fromkeys(allocation.values()))
+        mapped = plan(network, with_ample_buffers(network, Accelerator(chunks=taken, allocation=allocation)))
+        for chunk in mapped.chunks:
+            for lp in chunk.layers:
+                assert chunk.acc_bits >= needed_bits(lp, weight_bits), lp.layer.name
+
+
+@pytest.mark.parametrize("bias", [0, 1 << 20, -(1 << 30)])
+@pytest.mark.parametrize("seed", range(3))
+def test_accumulators_hold_what_the_given_weights_reach(bias: int, seed: int) -> None:
+    network = every_width(4, 6, seed == 1)
+    noise = np.random.default_rng(seed)
+    network, weights = random_weights(network, noise, random_images(network, noise, 2))
+    accelerator = with_ample_buffers(network, Accelerator(
+        chunks=(conv_chunk(), depthwise_chunk()),
+        allocation={layer.name: "d" if layer.is_depthwise or layer.is_pool else "c" for layer in network.layers}))
+    for layer in network.layers:
+        if layer.op != "conv":
+            continue
+        own = weights[layer.name]
+        assert own.weight is not None
+        assert own.bias is not None
+        biased = {**weights, layer.name: replace(own, bias=own.bias + bias)}
+        mapped = plan(network, accelerator, biased)
+        lp = mapped.layers[layer.name]
+        low, high = value_range(lp.source.bits, lp.source.signed)
+        flat, biases = own.weight.reshape(layer.out_channels, -1), own.bias + bias
+        most = np.where(flat > 0, high, low)  # the inputs that drive each output up, and down
+        least = np.where(flat > 0, low, high)
+        reach = np.stack([(flat * inputs).sum(axis=1) + b for inputs in (most, least) for b in (0, biases)])
+        acc_bits = next(chunk.acc_bits for chunk in mapped.chunks if chunk.chunk == lp.chunk)
+        assert acc_bits >= signed_width(int(reach.min()), int(reach.max())), layer.name
 
 
 def test_layer_cycles_is_what_the_plan_says() -> None:

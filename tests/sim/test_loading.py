@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from autonba.accelerator import Loops
+from autonba.arithmetic import value_range
 from autonba.bundle import Bundle, write_bundle
 from autonba.cost.buffers import size_buffers
 from autonba.cost.schedule import simulate as predict
@@ -69,6 +70,29 @@ def load(built: Bundle, other: Bundle, folder: Path, simulator: str) -> str:
 
 def test_results_are_those_of_the_loaded_weights(pair: tuple[Bundle, Bundle], tmp_path: Path, simulator: str) -> None:
     assert load(*pair, tmp_path, simulator) == ""
+
+
+@pytest.mark.parametrize("end", ["lowest", "highest"])
+def test_any_weights_can_be_loaded(pair: tuple[Bundle, Bundle], tmp_path: Path, simulator: str, end: str) -> None:
+    """Weights at an end of their range, and biases as large as what the products reach, on an image at its upper end."""
+    built, _ = pair
+    network, images = built.design.network, built.golden["images"]
+    assert images.max(axis=(1, 2, 3)).tolist()[0] == images[0].min() == 255
+    weights = dict(built.weights)
+    for layer in network.layers:
+        if built.design.accelerator.loops_of(layer.name).weights == "stream":  # what the DRAM holds is not loaded
+            continue
+        own, source = weights[layer.name], network.tensors[layer.input]
+        assert own.weight is not None
+        assert own.bias is not None
+        weight = value_range(layer.weight_bits, True)[end == "highest"]
+        products = weight * own.weight[0].size * value_range(source.bits, source.signed)[1]
+        weights[layer.name] = replace(own, weight=np.full_like(own.weight, weight), bias=np.full_like(own.bias, products))
+    golden = {"images": images, "labels": built.golden["labels"]}
+    golden |= {name: values for name, values in evaluate(network, weights, images).items() if name != INPUT}
+    assert set(golden["stem"][0].ravel().tolist()) == {15 if end == "highest" else 0}
+    other = write_bundle(tmp_path / "other", built.design, weights, golden)
+    assert load(built, other, tmp_path / "bench", simulator) == ""
 
 
 @pytest.mark.parametrize(("file", "old", "new"), [
