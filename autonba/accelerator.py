@@ -169,6 +169,14 @@ class Accelerator:
         """Multiply-accumulates a cycle of all chunks."""
         return sum(chunk.multipliers for chunk in self.chunks)
 
+    @property
+    def style(self) -> Multiplier:
+        """What most of its multipliers are built of."""
+        amounts: dict[Multiplier, int] = {"lut": 0, "dsp": 0, "packed": 0}
+        for chunk in self.chunks:
+            amounts[chunk.multiplier] += chunk.multipliers
+        return max(amounts, key=lambda style: amounts[style])
+
     def chunk(self, name: str) -> Chunk:
         """The chunk called `name`."""
         return next(chunk for chunk in self.chunks if chunk.name == name)

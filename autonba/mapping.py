@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from autonba.accelerator import SINK, SOURCE, Accelerator, Chunk, Loops, Port
 from autonba.arithmetic import LOGIT_BITS, ceil_div, clog2, signed_width
+from autonba.cost import timing, widths
 from autonba.errors import SpecError
 from autonba.golden import Weights, accumulator_range
 from autonba.network import (
@@ -131,34 +132,44 @@ class LayerPlan:
         return 2 if self.layer.is_pool else self.layer.weight_bits
 
     @property
+    def products(self) -> int:
+        """Products of an output; 1 where a maximum is taken."""
+        return 1 if self.layer.op == "max_pool" else self.kernel[0] * self.kernel[1] * (self.source.channels // self.groups)
+
+    @property
+    def sum_bits(self) -> int:
+        """Bits that hold the sum of an output's products and its bias, whatever the weights."""
+        return int(widths.layer_sum(self.weight_bits, self.source.bits, self.products))
+
+    @property
     def kernel_steps(self) -> int:
         """Cycles in which a kernel row is read for one word of channels."""
         return ceil_div(self.kernel[1], self.chunk.taps)
 
-    @property
+    @cached_property
     def beats(self) -> int:
         """Multiply cycles of a visit."""
-        return self.kernel[0] * self.kernel_steps * self.nest.words
+        return int(timing.beats(*self.kernel, self.chunk.taps, self.nest.words))
 
     @property
     def block_groups(self) -> int:
         """Groups of `drain_lanes` channels in a block."""
         return self.chunk.out_lanes // self.chunk.drain_lanes
 
-    @property
+    @cached_property
     def drain_cycles(self) -> int:
         """Cycles in which a visit's accumulators leave."""
-        return self.chunk.columns * self.block_groups
+        return int(timing.drain_cycles(self.chunk.columns, self.chunk.out_lanes, self.chunk.drain_lanes))
 
-    @property
+    @cached_property
     def period(self) -> int:
         """Cycles from visit to visit."""
-        return max(self.beats, self.drain_cycles)
+        return int(timing.period(self.beats, self.drain_cycles))
 
     @property
     def column_sets(self) -> int:
         """Sets of `columns` neighbouring output columns in a row."""
-        return ceil_div(self.out.width, self.chunk.columns)
+        return int(timing.column_sets(self.out.width, self.chunk.columns))
 
     @property
     def visits_per_block(self) -> int:
@@ -572,7 +583,8 @@ def _banks(layers: Mapping[str, LayerPlan], reader: str, port: Port) -> int:
     if reader == SINK or port == "residual":
         return 1
     own = [lp for lp in layers.values() if lp.chunk.name == reader]
-    return 1 << clog2(max((lp.chunk.columns - 1) * lp.stride[1] + lp.chunk.taps for lp in own))
+    chunk = own[0].chunk
+    return int(timing.banks(chunk.columns, max(lp.stride[1] for lp in own), chunk.taps))
 
 
 def _write_lanes(network: Network, accelerator: Accelerator, writer: str) -> int:
@@ -620,21 +632,18 @@ def _plan_chunk(
                     if m.reader == chunk.name and m.port == port), default=0)
 
     def acc_bits(lp: LayerPlan) -> int:
-        taps = 1 if lp.layer.op == "max_pool" else lp.kernel[0] * lp.kernel[1] * (lp.source.channels // lp.groups)
-        products = lp.weight_bits + lp.source.bits + clog2(taps) + 1
         if weights is None:
-            return products
-        return max(products, signed_width(*accumulator_range(network, lp.layer, weights[lp.layer.name])))
+            return lp.sum_bits
+        return max(lp.sum_bits, signed_width(*accumulator_range(network, lp.layer, weights[lp.layer.name])))
 
     weight_bits = max(lp.weight_bits for lp in own)
     input_bits = operand_bits("main", packed)
-    sum_bits = weight_bits + input_bits + clog2(chunk.terms)
     signed_tensors = {b.tensor.name for m in memories if m.reader == chunk.name and m.port == "main" and m.signed
                       for b in m.buffers}
     return ChunkPlan(
         chunk=chunk, index=index, layers=own, weight_bits=weight_bits,
         input_bits=input_bits, residual_bits=operand_bits("residual", False),
-        acc_bits=max(sum_bits + 1, *(acc_bits(lp) for lp in own)),
+        acc_bits=int(widths.accumulator(widths.beat_sum(weight_bits, input_bits, chunk.terms), max(map(acc_bits, own)))),
         write_bits=max(LOGIT_BITS if lp.layer.raw else lp.out.bits + (not lp.out.signed) for lp in own),
         offset_layers=frozenset(lp.layer.name for lp in own if packed and lp.root in signed_tensors),
     )

@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from autonba.accelerator import Chunk
-from autonba.arithmetic import ceil_div
 from autonba.boards import Family
 
 PORT_BITS: dict[Family, int] = {"ecp5": 18, "xc7": 25, "xcup": 27}  # wide signed port of MULT18X18D, DSP48E1, DSP48E2
@@ -58,11 +57,3 @@ def cut(bits: int, port_bits: int) -> tuple[int, ...]:
 def chunk_packing(chunk: Chunk, weight_bits: int, input_bits: int, port_bits: int) -> Packing:
     """Packing of a chunk's array with operands of these widths, `input_bits` unsigned."""
     return (pack if chunk.kind == "conv" else pack_columns)(weight_bits, input_bits, port_bits)
-
-
-def array_dsps(chunk: Chunk, weight_bits: int, input_bits: int, port_bits: int) -> int:
-    """DSP blocks of a packed array."""
-    fields = chunk_packing(chunk, weight_bits, input_bits, port_bits).fields
-    if chunk.kind == "conv":
-        return chunk.columns * ceil_div(chunk.out_lanes, fields) * chunk.terms
-    return ceil_div(chunk.columns, fields) * chunk.out_lanes * chunk.terms

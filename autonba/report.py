@@ -12,7 +12,8 @@ import jinja2
 from autonba import __version__
 from autonba.boards import find_board
 from autonba.bundle import Bundle, check_schema, read_json, write_bytes, write_json
-from autonba.cost.resources import estimate, logic_model_error
+from autonba.cost.logic import nearest_held_out
+from autonba.cost.resources import estimate
 from autonba.cost.schedule import simulate, steady_state
 from autonba.cost.utilization import utilization
 from autonba.errors import BundleError
@@ -92,7 +93,7 @@ def render(bundle: Bundle, mapped: Plan, summary: dict[str, Any], found: dict[st
         comparisons=_comparisons(summary), board=board,
         limits=bundle.design.constraints, random=(search or {}).get("accelerator", {}).get("random"),
         rounding=(search or {}).get("integer_against_quantized"),
-        logic_error=logic_model_error(board.family),
+        alike=nearest_held_out(board.family, bundle.design.accelerator.style, bundle.design.accelerator.multipliers),
         pictures=[] if search is None else pictures(search, _front_of(bundle), bundle.path.resolve().name, mapped.bottleneck),
         flows={name.removeprefix("flow_"): facts for name, facts in found.items() if name.startswith("flow_")},
     )

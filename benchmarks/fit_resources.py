@@ -1,23 +1,21 @@
-"""Fits the LUT and FF model of `autonba.cost.logic` to Yosys runs, and checks DSP and block RAM on the way.
+"""Fits the LUT and FF model of `autonba.cost.logic` to Yosys runs, and judges it by whole designs that it was not fitted to.
 
-    python -m benchmarks.fit_resources synthesize --family ecp5 --seeds 1-41 # random designs: benchmarks/resources_ecp5.json
-    python -m benchmarks.fit_resources fit --family ecp5                     # autonba/cost/logic_ecp5.json, and the error table
+    python -m benchmarks.primitives synthesize --family xc7             # the table of array primitives, first
+    python -m benchmarks.fit_resources synthesize --family xc7          # all designs of resource_designs.py; hours of a core
+    python -m benchmarks.fit_resources fit --family xc7                 # autonba/cost/logic_xc7.json, and the table of errors
 
-A design is synthesized flat, as the flows do it, and each cell is then counted for the part that it belongs to: registers,
-carry chains, DSP blocks and memories by the source line they come from, LUTs by what they drive. So one run gives a sample of
-every part of a design. Synthesis of a design takes 20 to 60 s of a core; its result is kept below build/, and taking samples of
-designs that are there again takes a second. The error is that of designs left out: each is predicted with coefficients
-fitted to all the others.
+A design is synthesized flat, as the flows do it, and each cell is then counted for the part that it belongs to
+(`benchmarks/attribution.py`), so one run gives a sample of every part. What synthesis counted is kept in benchmarks/resources_<family>.json
+with a digest of the Verilog; a design whose Verilog has changed since is synthesized again, and `fit` refuses a stale one.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
-import random
-import re
+import shutil
 import subprocess
-from collections import Counter, defaultdict
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,183 +24,68 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import nnls
 
-from autonba.accelerator import Accelerator, Chunk, Loops, Multiplier
 from autonba.boards import Family
-from autonba.bundle import Bundle, Target, read_json, write_bundle, write_json
-from autonba.cost.buffers import size_buffers
-from autonba.cost.logic import Logic, logic_parts
-from autonba.cost.resources import dsp_blocks, ram_blocks, uses_block_ram
-from autonba.cost.schedule import simulate
-from autonba.errors import DeadlockError, SpecError
+from autonba.bundle import Bundle, read_json, write_json
+from autonba.cost import control, logic
+from autonba.cost.logic import KINDS, KNOWN, Logic
+from autonba.cost.resources import dsp_blocks, logic_parts, ram_blocks
 from autonba.flows.tools import find_tool
 from autonba.hwgen.generate import generate
-from autonba.mapping import plan
-from autonba.network import Network
-from autonba.sim.random_designs import random_bundle
+from autonba.mapping import Plan, plan
+from benchmarks.attribution import Part, amounts
+from benchmarks.primitives import SYNTHESIS
+from benchmarks.resource_designs import BOARD, HELD_OUT, TRAINING_SEEDS, held_out_bundle, training_bundle
 
-LARGEST = 64  # multipliers, and
-MOST_CHUNKS = 3  # chunks of a design: larger ones take many minutes each
-BOARD: dict[Family, str] = {"ecp5": "ulx3s-85f", "xc7": "pynq-z2", "xcup": "ultra96-v2"}
-SYNTHESIS: dict[Family, str] = {
-    "ecp5": "synth_ecp5", "xc7": "synth_xilinx -family xc7 -noiopad -flatten",
-    "xcup": "synth_xilinx -family xcup -noiopad -flatten",
-}
 REPOSITORY = Path(__file__).parent.parent
 BUILD = REPOSITORY / "build" / "resources"
-KINDS: tuple[Logic, ...] = ("lut", "ff")
-RIDGE = 0.01  # weight that keeps coefficients small which the samples say nothing of
-PRIOR: dict[Family, Family] = {"xc7": "ecp5", "xcup": "ecp5"}  # few designs are synthesized for these:
-PRIOR_RIDGE = 0.05  # weight that keeps their coefficients near those of the other family
-
-# Cells of the three families: what each counts as. Those without a source line of their own follow what they drive.
-LUTS = {
-    "LUT4": 1, "CCU2C": 2, "TRELLIS_DPR16X4": 4, **{f"LUT{n}": 1 for n in range(1, 7)}, "RAM32M": 4, "RAM64M": 4, "RAM32M16": 8,
-    "RAM64M8": 8, "RAM32X1D": 2, "RAM64X1D": 2, "RAM128X1D": 4, "SRL16E": 1, "SRLC32E": 1,
-}
-FFS = {"TRELLIS_FF": 1, "FDRE": 1, "FDSE": 1, "FDCE": 1, "FDPE": 1}
-DSPS = {"MULT18X18D": 1, "DSP48E1": 1, "DSP48E2": 1}
-BRAMS = {"DP16KD": 1, "RAMB18E1": 1, "RAMB36E1": 2, "RAMB18E2": 1, "RAMB36E2": 2}
-FREE = {"PFUMX", "L6MUX21", "MUXF7", "MUXF8", "MUXF9", "INV", "CARRY4", "CARRY8", "BUFG"}
-FOLLOWING = {"LUT4", "PFUMX", "L6MUX21", "MUXF7", "MUXF8", "MUXF9", "INV", *(f"LUT{n}" for n in range(1, 7))}
-PARTS = {
-    "schedule": "schedule", "sequence": "sequence", "write": "write", "requantize": "requantize", "chunk": "array",
-    "mac": "array", "multiply": "array", "adder": "array", "column": "memory", "row_buffer": "memory", "ram": "memory",
-    "rom": "rom", "row_tokens": "tokens", "host": "front", "image": "front", "result": "front", "accelerator": "front",
-}
-Part = dict[str, dict[str, int]]  # amounts of a design by part, "chunk/kind" or "kind"
+RIDGE = 0.0003  # weight that keeps coefficients small which the samples say nothing of
+PRIOR: dict[Family, Family] = {"xcup": "xc7"}  # fewer designs are synthesized for some, and their LUTs are alike
+PRIOR_RIDGE = 0.001  # weight that keeps coefficients near those of the other family
+DATA_PARTS = ("array", "operands", "weights", "requantize")
+LARGE = 256  # multipliers from which a design counts as large
+family_option = click.option("--family", type=click.Choice(sorted(BOARD)), required=True)
+Coefficients = dict[str, dict[str, float]]  # by part, then amount
 
 
-def varied(rng: random.Random, network: Network, accelerator: Accelerator) -> Accelerator:
-    """The allocation of `accelerator` on chunks of the whole space, with random loops and sized buffers."""
-    tensors = network.tensors
-    while True:
-        chunks = tuple(_varied_chunk(rng, chunk) for chunk in accelerator.chunks)
-        if sum(chunk.multipliers for chunk in chunks) > LARGEST:
-            continue
-        loops = {}
-        for name in accelerator.allocation:
-            rows = rng.choice([n for n in (1, 1, 1, 2, 3) if tensors[name].height % n == 0])
-            loops[name] = Loops(order=rng.choice(("pixel_outer", "block_outer")), rows=rows)
-        try:
-            found = size_buffers(network, Accelerator(chunks=chunks, allocation=accelerator.allocation, loops=loops))
-            simulate(plan(network, found), 4)
-        except (SpecError, DeadlockError):
-            continue
-        return found
+def designs(family: Family) -> Iterator[tuple[str, bool]]:
+    """(name, held out) of all designs, those held out first."""
+    for name in HELD_OUT:
+        if family in HELD_OUT[name]().families:
+            yield name, True
+    for seed in TRAINING_SEEDS:
+        yield str(seed), False
 
 
-def _varied_chunk(rng: random.Random, chunk: Chunk) -> Chunk:
-    taps, columns = rng.choice((1, 1, 1, 2, 3)), rng.choice((1, 1, 1, 2, 4))
-    styles: tuple[Multiplier, ...] = ("lut", "dsp", "packed")
-    multiplier = rng.choice(styles)
-    if chunk.kind == "depthwise":
-        out_lanes = in_lanes = rng.choice((1, 2, 4, 8))
-        columns = max(columns, 2) if multiplier == "packed" else columns
-    else:
-        out_lanes, in_lanes = rng.choice((1, 2, 3, 4, 6, 8, 12)), rng.choice((1, 2, 4, 8))
-    drain_lanes = rng.choice([n for n in (1, 2, 4) if out_lanes % n == 0])
-    return replace(chunk, taps=taps, columns=columns, multiplier=multiplier, out_lanes=out_lanes, in_lanes=in_lanes,
-                   drain_lanes=drain_lanes)
+def make(name: str, held_out: bool, family: Family) -> tuple[Bundle, str]:
+    """A design's bundle with its Verilog, and the module that is synthesized."""
+    path = BUILD / family / name.replace(" ", "_").replace(",", "")
+    shutil.rmtree(path, ignore_errors=True)
+    made = held_out_bundle(path, name, family) if held_out else (training_bundle(path, int(name), family), "accelerator")
+    assert made is not None
+    generate(made[0])
+    return made
 
 
-def make_design(path: Path, seed: int, family: Family) -> Bundle | None:
-    """The design of `seed`, or None where it is too large."""
-    bundle = random_bundle(path, seed, 1)
-    if len(bundle.design.accelerator.chunks) > MOST_CHUNKS:
-        return None
-    network = bundle.design.network
-    accelerator = varied(random.Random(f"resources {seed}"), network, bundle.design.accelerator)
-    design = replace(bundle.design, accelerator=accelerator, target=Target(board=BOARD[family], clock_mhz=50.0))
-    return write_bundle(path, design, bundle.weights, bundle.golden)
+def digest(bundle: Bundle) -> str:
+    """Of a bundle's Verilog and memory contents, without the banners, which hold a version."""
+    found = hashlib.sha256()
+    for file in sorted((bundle.path / "rtl").iterdir()):
+        if file.suffix in (".v", ".hex"):
+            text = "\n".join(line for line in file.read_text().splitlines() if not line.startswith("//"))
+            found.update(f"{file.name}\n{text}\n".encode())
+    return found.hexdigest()
 
 
-def synthesize_bundle(bundle: Bundle, family: Family) -> Part:
-    """Generate and synthesize; the amounts of each part."""
-    generate(bundle)
+def synthesize_bundle(bundle: Bundle, family: Family, module: str = "accelerator") -> Part:
+    """LUT, FF, DSP and block RAM of each part, as Yosys makes them."""
     folder = bundle.path / "rtl"
     sources = " ".join(f"read_verilog -defer {line};" for line in (folder / "rtl.f").read_text().split())
-    script = f"{sources} {SYNTHESIS[family]} -top accelerator; write_json netlist.json"
-    subprocess.run([find_tool("yosys"), "-q", "-p", script], cwd=folder, check=True, capture_output=True)
+    subprocess.run([str(find_tool("yosys")), "-q", "-p", f"{sources} {SYNTHESIS[family]} -top {module}; write_json netlist.json"],
+                   cwd=folder, check=True, capture_output=True)
     netlist = json.loads((folder / "netlist.json").read_text())
     (folder / "netlist.json").unlink()
-    return amounts(netlist["modules"]["accelerator"])
-
-
-def amounts(module: dict[str, Any]) -> Part:
-    """Cells of a flat netlist by part."""
-    cells = module["cells"]
-    instance_of = {bit: name.split(".")[0].removeprefix("u_") for name, net in module["netnames"].items()
-                   if re.match(r"u_(?!mem_|registers)\w+\.", name) for bit in net["bits"] if isinstance(bit, int)}
-    readers: dict[int, list[str]] = defaultdict(list)
-    for name, cell in cells.items():
-        if cell["type"] in FOLLOWING or cell["type"] in LUTS | FFS | DSPS | BRAMS | dict.fromkeys(FREE, 0):
-            for port, bits in cell["connections"].items():
-                if cell["port_directions"].get(port) == "input":
-                    for bit in bits:
-                        if isinstance(bit, int):
-                            readers[bit].append(name)
-    owner: dict[str, str] = {}
-
-    def find(name: str) -> str:
-        """Part of a cell; LUTs: the one most of its readers belong to."""
-        stack = [name]
-        while stack:
-            top = stack[-1]
-            cell = cells[top]
-            if top in owner:
-                stack.pop()
-                continue
-            if cell["type"] not in FOLLOWING:
-                owner[top] = part_of(top, cell, instance_of)
-                stack.pop()
-                continue
-            driven = [reader for port, bits in cell["connections"].items() if cell["port_directions"].get(port) == "output"
-                      for bit in bits if isinstance(bit, int) for reader in readers[bit]]
-            missing = [reader for reader in driven if reader not in owner]
-            if missing:
-                stack += missing
-                continue
-            votes = Counter(owner[reader] for reader in driven)
-            owner[top] = max(sorted(votes), key=lambda part: votes[part]) if votes else "front"
-            stack.pop()
-        return owner[name]
-
-    parts: Part = defaultdict(lambda: {"lut": 0, "ff": 0, "dsp": 0, "bram": 0})
-    for name, cell in cells.items():
-        kind = cell["type"]
-        if kind[0] == "$":
-            continue
-        if kind not in LUTS | FFS | DSPS | BRAMS and kind not in FREE:
-            raise click.ClickException(f"unknown cell {kind}")
-        part = parts[find(name)]
-        for column, weights in (("lut", LUTS), ("ff", FFS), ("dsp", DSPS), ("bram", BRAMS)):
-            part[column] += weights.get(kind, 0)
-    return {name: dict(part) for name, part in sorted(parts.items())}
-
-
-def part_of(name: str, cell: dict[str, Any], instance_of: dict[int, str]) -> str:
-    """Part of a cell that has a source line or a hierarchical name; `instance_of` knows the chunk whose nets it drives."""
-    file = next((s.split(":")[0] for s in cell["attributes"].get("src", "").split("|")
-                 if s and not s.startswith("/")), "")
-    stem = file.removesuffix(".v")
-    kind = next((k for prefix, k in PARTS.items() if stem.startswith(prefix)), "")
-    if not kind:
-        kind = "memory" if name.startswith("u_mem_") else "rom" if ".u_weights" in name or ".u_parameters" in name else "array"
-    if kind in ("memory", "tokens", "front"):
-        return kind
-    if kind in ("schedule", "sequence", "write", "requantize") or stem.startswith("chunk_"):
-        return f"{stem.split('_', 1)[1]}/{kind}"
-    driven = [instance_of[bit] for port, bits in cell["connections"].items() if cell["port_directions"].get(port) == "output"
-              for bit in bits if bit in instance_of]
-    return f"{driven[0]}/{kind}" if driven else "front"
-
-
-def seeds_of(text: str) -> range:
-    """FIRST-LAST."""
-    span = re.fullmatch(r"(\d+)-(\d+)", text)
-    if span is None:
-        raise click.BadParameter(f"--seeds must be FIRST-LAST, as 1-60, not {text!r}")
-    return range(int(span[1]), int(span[2]) + 1)
+    chunks = [chunk.name for chunk in bundle.design.accelerator.chunks]
+    return amounts(netlist["modules"][module], chunks, None if module == "accelerator" else module.removeprefix("chunk_"))
 
 
 @click.group()
@@ -211,30 +94,28 @@ def main() -> None:
 
 
 @main.command()
-@click.option("--family", type=click.Choice(sorted(BOARD)), default="ecp5")
-@click.option("--seeds", required=True, help="Range of random designs, as 1-41.")
-def synthesize(family: Family, seeds: str) -> None:
-    """Synthesize random designs and take their samples."""
-    rows: dict[int, dict[str, Any]] = {}
-    if rows_file(family).exists():
-        rows = {row["seed"]: row for row in read_json(rows_file(family))["designs"]}
-    for seed in seeds_of(seeds):
-        path = BUILD / family / str(seed)
-        done = path / "amounts.json"
-        bundle = Bundle(path) if done.exists() else make_design(path, seed, family)
-        if bundle is None:
+@family_option
+@click.option("--only", multiple=True, help="Names of designs; by default all.")
+def synthesize(family: Family, only: tuple[str, ...]) -> None:
+    """Synthesize the designs that are new or have changed."""
+    for name, held_out in designs(family):
+        if only and name not in only:
             continue
-        if not done.exists():
-            write_json(done, synthesize_bundle(bundle, family))
-        row = rows[seed] = samples(bundle, family, seed, read_json(done))
-        write_json(rows_file(family), {"family": family, "designs": [rows[key] for key in sorted(rows)]})
-        exact = all(row["counted"][kind] == row["predicted"][kind] for kind in ("dsp", "bram"))
-        click.echo(f"{family} seed {seed}: {row['multipliers']} multipliers, {row['counted']}, dsp and bram "
-                   f"{'exact' if exact else 'DIFFER: ' + str(row['predicted'])}")
+        bundle, module = make(name, held_out, family)
+        kept = {row["name"]: row for row in read_rows(family)}
+        verilog = digest(bundle)
+        if name not in kept or kept[name]["verilog"] != verilog:
+            counted = synthesize_bundle(bundle, family, module)
+            kept[name] = {"name": name, "held_out": held_out, "module": module, "verilog": verilog, "counted": counted}
+            order = [known for known, _ in designs(family)]
+            rows = sorted(kept.values(), key=lambda row: order.index(row["name"]))
+            write_json(rows_file(family), {"family": family, "designs": rows})
+        sums = {kind: sum(part[kind] for part in kept[name]["counted"].values()) for kind in ("lut", "ff", "dsp", "bram")}
+        click.echo(f"{family} {name}: {bundle.design.accelerator.multipliers} multipliers, {sums}")
 
 
 def rows_file(family: Family) -> Path:
-    """Samples of a family."""
+    """What synthesis counted."""
     return REPOSITORY / "benchmarks" / f"resources_{family}.json"
 
 
@@ -243,84 +124,159 @@ def model_file(family: Family) -> Path:
     return REPOSITORY / "autonba" / "cost" / f"logic_{family}.json"
 
 
-def samples(bundle: Bundle, family: Family, seed: int, counted: Part) -> dict[str, Any]:
-    """A design's samples: what its parts count, and the amounts that the model knows of them."""
-    mapped = plan(bundle.design.network, bundle.design.accelerator, bundle.weights)
-    parts = logic_parts(mapped, family, lambda width, depth: uses_block_ram(width, depth, family), bundle.weights)
-    strange = set(counted) - set(parts)
-    if strange:
-        raise click.ClickException(f"seed {seed}: cells of unknown parts {sorted(strange)}")
-    zero = dict.fromkeys(("lut", "ff", "dsp", "bram"), 0)
-    return {
-        "seed": seed, "multipliers": bundle.design.accelerator.multipliers, "chunks": len(mapped.chunks),
-        "layers": len(mapped.layers),
-        "counted": {kind: sum(part[kind] for part in counted.values()) for kind in zero},
-        "predicted": {"dsp": dsp_blocks(mapped, family), "bram": ram_blocks(mapped, family, bundle.weights)},
-        "parts": {name: {"amounts": amounts, **{kind: counted.get(name, zero)[kind] for kind in KINDS}}
-                  for name, amounts in parts.items()},
-    }
+def read_rows(family: Family) -> list[dict[str, Any]]:
+    """Kept results of synthesis."""
+    rows: list[dict[str, Any]] = read_json(rows_file(family))["designs"] if rows_file(family).exists() else []
+    return rows
 
 
-Coefficients = dict[str, dict[str, float]]  # by kind of part, then amount
+class Sample:
+    """A design: what its parts count, and the amounts that the model knows of them."""
+
+    def __init__(self, row: dict[str, Any], bundle: Bundle, family: Family) -> None:
+        self.name, self.held_out, self.counted = row["name"], row["held_out"], row["counted"]
+        self.mapped: Plan = plan(bundle.design.network, bundle.design.accelerator, bundle.weights)
+        module = row["module"].removeprefix("chunk_")
+        whole = row["module"] == "accelerator"
+        self.parts = {name: part for name, part in logic_parts(self.mapped, family, bundle.weights).items()
+                      if whole or name.startswith(f"{module}/")}
+        strange = set(self.counted) - set(self.parts)
+        if strange:
+            raise click.ClickException(f"design {self.name}: cells of unknown parts {sorted(strange)}")
+        chunks = bundle.design.accelerator.chunks
+        self.multipliers = sum(chunk.multipliers for chunk in chunks if whole or chunk.name == module)
+        self.style = bundle.design.accelerator.style if whole else bundle.design.accelerator.chunk(module).multiplier
+        self.total = {kind: sum(part[kind] for part in self.counted.values()) for kind in ("lut", "ff", "dsp", "bram")}
+        self.exact = {"dsp": dsp_blocks(self.mapped, family), "bram": ram_blocks(self.mapped, family, bundle.weights)
+                      } if whole else {kind: self.total[kind] for kind in ("dsp", "bram")}
+
+    def count(self, part: str, kind: str) -> int:
+        """What synthesis counted of a part."""
+        found: int = self.counted.get(part, {kind: 0})[kind]
+        return found
 
 
-def fit_designs(designs: list[dict[str, Any]], kind: Logic, prior: Coefficients | None) -> Coefficients:
-    """Non-negative coefficients that minimize the squared errors of parts, as fractions of their designs.
+def samples(family: Family) -> list[Sample]:
+    """All designs that have been synthesized; refuses one whose Verilog is another now."""
+    found = []
+    for row in read_rows(family):
+        bundle, _ = make(row["name"], row["held_out"], family)
+        if digest(bundle) != row["verilog"]:
+            raise click.ClickException(f"design {row['name']!r} has other Verilog than was synthesized; run synthesize again")
+        found.append(Sample(row, bundle, family))
+    return found
 
-    Where the samples leave a choice, those of `prior` are taken, times one factor for each kind of part.
+
+def group_of(part: str) -> str:
+    """What a part is fitted with: registers between the parts of a chunk's data path bear the names of both, and LUTs go with them."""
+    chunk, _, kind = part.rpartition("/")
+    return f"{chunk}/data" if kind in DATA_PARTS else part
+
+
+def fit_parts(known: Sequence[Sample], kind: Logic, prior: Coefficients | None) -> Coefficients:
+    """Non-negative coefficients that minimize the squared errors of groups of parts, as fractions of their designs.
+
+    Where the samples leave a choice, those of `prior` are taken.
     """
-    coefficients = {}
-    for part_kind in sorted({name.split("/")[-1] for design in designs for name in design["parts"]}):
-        parts = [(part, design["counted"][kind]) for design in designs for name, part in design["parts"].items()
-                 if name.split("/")[-1] == part_kind]
-        names = list(parts[0][0]["amounts"])
-        matrix = np.array([[part["amounts"][name] for name in names] for part, _ in parts], dtype=float)
-        total = np.array([total for _, total in parts], dtype=float)
+    coefficients: Coefficients = {}
+    groups = sorted({group_of(name).rpartition("/")[2] for sample in known for name in sample.parts})
+    for group_kind in groups:
+        rows: list[dict[tuple[str, str], float]] = []
+        wanted, totals = [], []
+        for sample in known:
+            for group in sorted({group_of(name) for name in sample.parts}):
+                if group.rpartition("/")[2] != group_kind:
+                    continue
+                own = [name for name in sample.parts if group_of(name) == group]
+                rows.append({(name.rpartition("/")[2], amount): float(value) for name in own
+                             for amount, value in sample.parts[name].items()})
+                known_amount = sum(float(sample.parts[name].get(f"{KNOWN}_{kind}", 0.0)) for name in own)
+                wanted.append(sum(sample.count(name, kind) for name in own) - known_amount)
+                totals.append(float(sample.total[kind]))
+        keys = sorted({key for row in rows for key in row if not key[1].startswith(f"{KNOWN}_")})
+        matrix = np.array([[row.get(key, 0.0) for key in keys] for row in rows])
+        total = np.array(totals)
         scale = np.maximum(np.abs(matrix).max(axis=0), 1e-9)
         weighted: npt.NDArray[Any] = 100 * matrix / scale / total[:, None]
-        wanted = 100 * np.array([part[kind] for part, _ in parts]) / total
-        expected = np.array([0.0 if prior is None else prior[part_kind][name] for name in names])
-        known = float((matrix @ expected / total).sum())
-        if known:
-            expected *= wanted.sum() / 100 / known
+        expected = np.array([0.0 if prior is None else prior.get(part, {}).get(amount, 0.0) for part, amount in keys])
         ridge = RIDGE if prior is None else PRIOR_RIDGE
-        solution = nnls(np.vstack([weighted, ridge * np.eye(len(names))]), np.append(wanted, ridge * expected * scale))[0] / scale
+        solution = nnls(np.vstack([weighted, ridge * np.eye(len(keys))]),
+                        np.append(100 * np.array(wanted) / total, ridge * expected * scale))[0] / scale
         solution[scale == 1e-9] = 0.0
-        coefficients[part_kind] = dict(zip(names, np.round(solution, 4).tolist(), strict=True))
+        for (part, amount), value in zip(keys, np.round(solution, 4).tolist(), strict=True):
+            coefficients.setdefault(part, {})[amount] = value
     return coefficients
 
 
-def predict(design: dict[str, Any], coefficients: Coefficients) -> float:
-    """LUT or FF of a design."""
-    return float(sum(coefficients[name.split("/")[-1]][amount] * value for name, part in design["parts"].items()
-                     for amount, value in part["amounts"].items()))
+def predict(sample: Sample, coefficients: Coefficients, kind: Logic) -> dict[str, float]:
+    """LUT or FF of each part."""
+    return {name: float(sum(amount if amount_name == f"{KNOWN}_{kind}" else
+                            coefficients[name.split("/")[-1]].get(amount_name, 0.0) * amount
+                            for amount_name, amount in part.items())) for name, part in sample.parts.items()}
+
+
+def fit_control(known: Sequence[Sample], coefficients: Coefficients, kind: Logic) -> tuple[list[float], list[float]]:
+    """Coefficients of `logic.control` and of `logic.top`, from what the model says of whole plans."""
+    rows, wanted, top_rows, top_wanted = [], [], [], []
+    for sample in known:
+        found = predict(sample, coefficients, kind)
+        for chunk in sample.mapped.chunks:
+            own = [found[f"{chunk.chunk.name}/{part}"] for part in ("schedule", "sequence", "write")]
+            tables = sum(control.row_tables(lp.pattern) for lp in chunk.layers)
+            rows.append([1.0, len(chunk.layers), tables])
+            wanted.append(sum(own))
+        top_rows.append([1.0, len(sample.mapped.chunks), len(sample.mapped.layers), len(sample.mapped.edges)])
+        top_wanted.append(found["tokens"] + found["front"])
+    return _relative(rows, wanted), _relative(top_rows, top_wanted)
+
+
+def _relative(rows: list[list[float]], wanted: list[float]) -> list[float]:
+    """Non-negative least squares of relative errors."""
+    values = np.array(wanted)
+    return np.round(nnls(np.array(rows) / values[:, None], np.ones(len(values)))[0], 3).tolist()  # type: ignore[no-any-return]
 
 
 @main.command()
-@click.option("--family", type=click.Choice(sorted(BOARD)), default="ecp5")
+@family_option
 def fit(family: Family) -> None:
-    """Fit, print the error table, write the coefficients."""
-    document = read_json(rows_file(family))
-    designs = document["designs"]
+    """Fit to the training designs, write the coefficients, print what they say of the designs held out."""
+    for line in write_model(samples(family), family):
+        click.echo(line)
+
+
+def write_model(known: Sequence[Sample], family: Family) -> Iterator[str]:
+    """Write autonba/cost/logic_FAMILY.json; the lines of the table of errors."""
+    training = [sample for sample in known if not sample.held_out]
     other = PRIOR.get(family)
-    prior: dict[Logic, Coefficients] = {} if other is None else read_json(model_file(other))["coefficients"]
-    model: dict[str, Any] = {"coefficients": {}, "error": {}, "designs": len(designs)}
+    priors: dict[Logic, Coefficients] = {} if other is None else read_json(model_file(other))["coefficients"]
+    model: dict[str, Any] = {"coefficients": {}, "control": {}, "top": {}, "held_out": [], "training": len(training)}
+    found = {}
     for kind in KINDS:
-        for i, design in enumerate(designs):
-            design["predicted"][kind] = round(predict(design, fit_designs(designs[:i] + designs[i + 1 :], kind, prior.get(kind))))
-        errors = [design["predicted"][kind] / design["counted"][kind] - 1 for design in designs]
-        model["coefficients"][kind] = fit_designs(designs, kind, prior.get(kind))
-        model["error"][kind] = round(float(np.mean(np.abs(errors))), 4)
-    click.echo("seed multipliers chunks layers |" + "".join(f" {kind:>6} left out  error |" for kind in KINDS) + " dsp | bram")
-    for design in designs:
-        counted, predicted = design["counted"], design["predicted"]
-        logic = "".join(f" {counted[k]:6} {predicted[k]:8} {predicted[k] / counted[k] - 1:+6.1%} |" for k in KINDS)
-        blocks = " |".join(f" {counted[k]}" if counted[k] == predicted[k] else f" {counted[k]} not {predicted[k]}"
-                           for k in ("dsp", "bram"))
-        click.echo(f"{design['seed']:4} {design['multipliers']:11} {design['chunks']:6} {design['layers']:6} |{logic}{blocks}")
-    click.echo(f"{family}: {len(designs)} designs, mean absolute error {model['error']}")
-    write_json(rows_file(family), document)
+        coefficients = model["coefficients"][kind] = fit_parts(training, kind, priors.get(kind))
+        model["control"][kind], model["top"][kind] = fit_control(training, coefficients, kind)
+        for sample in known:
+            found[sample.name, kind] = sum(predict(sample, coefficients, kind).values())
+    for sample in known:
+        if sample.held_out:
+            model["held_out"].append({"name": sample.name, "multipliers": sample.multipliers, "style": sample.style, **{
+                kind: {"predicted": round(found[sample.name, kind]), "synthesized": sample.total[kind]} for kind in KINDS}})
     write_json(model_file(family), model)
+    logic.model.cache_clear()
+    yield f"{'':30} multipliers |" + "".join(f"  {kind:>6} predicted  error |" for kind in KINDS) + " dsp | bram"
+    for sample in known:
+        figures = ""
+        for kind in KINDS:
+            counted, predicted = sample.total[kind], found[sample.name, kind]
+            figures += f" {counted:7} {predicted:9.0f} {predicted / counted - 1:+6.1%} |"
+        blocks = " |".join(f" {sample.total[kind]}" + ("" if sample.total[kind] == sample.exact[kind] else f" NOT {sample.exact[kind]}")
+                           for kind in ("dsp", "bram"))
+        yield f"{'held out ' * sample.held_out + sample.name:34} {sample.multipliers:7} |{figures}{blocks}"
+    for kind in KINDS:
+        errors = [abs(row[kind]["predicted"] / row[kind]["synthesized"] - 1) for row in model["held_out"]
+                  if row["multipliers"] >= LARGE]
+        if errors:
+            yield (f"{family} {kind}: {len(errors)} designs of at least {LARGE} multipliers held out, mean error "
+                   f"{np.mean(errors):.1%}, worst {max(errors):.1%}")
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from autonba.accelerator import SINK, SOURCE
 from autonba.arithmetic import MULTIPLIER_BITS, ceil_div, clog2
 from autonba.boards import Family, find_board
 from autonba.bundle import Bundle, write_bytes
-from autonba.cost.resources import uses_block_ram
+from autonba.cost.ram import in_blocks
 from autonba.cost.schedule import simulate
 from autonba.errors import AutonbaError, SpecError
 from autonba.hwgen.fetcher import WeightFetcher
@@ -216,7 +216,7 @@ def chunk_values(layout: ChunkLayout, family: Family) -> dict[str, Any]:
 
 
 def _rom_style(width: int, depth: int, family: Family) -> str:
-    return "block" if uses_block_ram(width, depth, family) else "logic"
+    return "block" if in_blocks(width, depth, family) else "logic"
 
 
 def _read_values(memory: MemoryPlan, address_bits: int, operand_bits: int, packed: bool) -> dict[str, Any]:
@@ -286,7 +286,7 @@ def _memory_values(memory: MemoryPlan, family: Family) -> dict[str, Any]:
         "select_bits": select_bits, "write_address_bits": write_address_bits(memory),
         "read_address_bits": read_address_bits(memory), "write_data_bits": memory.write_lanes * memory.lane_bits,
         "read_data_bits": memory.banks * memory.read_lanes * memory.lane_bits,
-        "block": int(uses_block_ram(memory.write_lanes * memory.lane_bits, memory.depth, family)),
+        "block": int(in_blocks(memory.write_lanes * memory.lane_bits, memory.depth, family)),
         "tensors": ", ".join(f"{b.tensor.name} {b.rows} rows" for b in memory.buffers),
     }
 

@@ -1,7 +1,7 @@
 """Thousands of accelerators at once, as tensors: busy cycles of every chunk and the resources they take.
 
-Cycles are those of `autonba.mapping`, tabulated for every layer and every choice of lanes. Resources, latency and energy are
-estimates for ranking; what a search returns is checked with `autonba.cost.resources`.
+Cycles are those of `autonba.mapping`, tabulated for every layer and every choice of lanes; DSP, block RAM, LUT, FF and energy follow
+the rules of `autonba.cost`, with the fewest rows of buffer and without weights. What a search returns is checked with exact figures.
 Suffixes: B candidates, C chunks of a candidate, L layers of the network, S slots (places of layers), O/I choice of lanes.
 """
 
@@ -9,19 +9,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
-from functools import cache
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from autonba.accelerator import Accelerator, Buffer, Chunk, Kind, Multiplier
-from autonba.arithmetic import clog2
+from autonba.arithmetic import LOGIT_BITS, MULTIPLIER_BITS, RESIDUAL_MULTIPLIER_BITS, clog2
 from autonba.boards import Family
-from autonba.cost.energy import HOROWITZ_45NM
+from autonba.cost import dsp, energy, logic, ram, timing, widths
+from autonba.cost.arrays import Whole, bit_length, log2_up
+from autonba.cost.control import row_tables
+from autonba.cost.energy import HOROWITZ_45NM, Datapath
 from autonba.errors import SpecError
-from autonba.mapping import Plan, plan, required_buffers, word_nest
+from autonba.mapping import LayerPlan, Plan, plan, required_buffers, word_nest
 from autonba.network import INPUT, Network
-from autonba.packing import PORT_BITS, pack
+from autonba.pipeline import MULTIPLY_STAGES
 from autonba.search import objectives
 from autonba.search.spaces import HardwareSpace
 
@@ -29,6 +33,7 @@ KINDS: tuple[Kind, ...] = ("conv", "depthwise")
 MULTIPLIERS: tuple[Multiplier, ...] = ("lut", "dsp", "packed")
 SOFT, DSP, PACKED = range(3)
 IMPOSSIBLE = 10**9  # cycles of a layer on a chunk that cannot run it
+MAP_WORDS = 256  # of a row buffer, for the energy of reading it
 
 
 def least_plan(network: Network, accelerator: Accelerator) -> Plan:
@@ -52,15 +57,23 @@ class NetworkTables:
     weight_bits: Tensor  # (L,)
     input_bits: Tensor  # (L,) operand of packed multipliers; others need a bit more where it is unsigned
     unsigned: Tensor  # (L,) bool: the input is unsigned
-    acc_bits: Tensor  # (L,)
-    residual: Tensor  # (L,) bool
+    sum_bits: Tensor  # (L,) of the accumulator
+    residual_bits: Tensor  # (L,) signed; 0 where there is none
+    residual_factor: Tensor  # (L,) bits of r, the most it can have where it is not known yet
     requantized: Tensor  # (L,) bool
+    maximum: Tensor  # (L,) bool: takes maxima
+    shift: Tensor  # (L,)
+    stride: Tensor  # (L,) horizontal
+    write_bits: Tensor  # (L,)
+    row_tables: Tensor  # (L,) constants of the scheduler's tables of rows
     edge_writer: Tensor  # (E,) layer, L for the input
     edge_reader: Tensor  # (E,) layer, L for the output
     edge_residual: Tensor  # (E,) bool
     edge_channels: Tensor  # (E,)
     edge_pixels: Tensor  # (E,) pixels of the rows held
     edge_bits: Tensor  # (E,)
+    source_channels: int  # of the image
+    source_lanes: int  # that the image is written with
 
 
 def tabulate(
@@ -76,7 +89,6 @@ def tabulate(
     depthwise = torch.zeros(len(names), dtype=torch.bool)
     for row, name in enumerate(names):
         lp = mapped.layers[name]
-        taps = lp.kernel[0] * lp.kernel[1]
         for o, out_lanes in enumerate(space.lanes):
             for i, in_lanes in enumerate(space.lanes):
                 for k, kind in enumerate(KINDS):
@@ -89,7 +101,7 @@ def tabulate(
                         nest = word_nest(lp.layer, lp.source, chunk, lp.input_order, lp.output_order)
                     except SpecError:
                         continue
-                    blocks[row, k, o, i], beats[row, k, o, i] = nest.blocks, taps * nest.words
+                    blocks[row, k, o, i], beats[row, k, o, i] = nest.blocks, timing.beats(*lp.kernel, 1, nest.words)
         depthwise[row] = bool((beats[row, 1].diagonal() < IMPOSSIBLE).all())
     plans = [mapped.layers[name] for name in names]
     index = {name: row for row, name in enumerate(names)} | {INPUT: len(names)}
@@ -105,31 +117,40 @@ def tabulate(
         blocks=blocks,
         beats=beats,
         depthwise=depthwise,
-        weight_bits=torch.tensor([lp.layer.weight_bits if lp.layer.op == "conv" else 2 for lp in plans]),
+        weight_bits=torch.tensor([lp.weight_bits for lp in plans]),
         input_bits=torch.tensor([lp.source.bits for lp in plans]),
         unsigned=torch.tensor([not lp.source.signed for lp in plans]),
-        acc_bits=torch.tensor(
-            [
-                (lp.layer.weight_bits if lp.layer.op == "conv" else 0)
-                + lp.source.bits
-                + clog2(
-                    lp.kernel[0]
-                    * lp.kernel[1]
-                    * (1 if lp.layer.op == "global_pool" else lp.source.channels // lp.layer.groups)
-                )
-                + 1
-                for lp in plans
-            ]
-        ),
-        residual=torch.tensor([lp.layer.residual is not None for lp in plans]),
+        sum_bits=torch.tensor([lp.sum_bits for lp in plans]),
+        residual_bits=torch.tensor([_residual_bits(network, lp) for lp in plans]),
+        residual_factor=torch.tensor([_residual_factor(lp) for lp in plans]),
         requantized=torch.tensor([not lp.layer.raw for lp in plans]),
+        maximum=torch.tensor([lp.layer.op == "max_pool" for lp in plans]),
+        shift=torch.tensor([lp.layer.shift for lp in plans]),
+        stride=torch.tensor([lp.stride[1] for lp in plans]),
+        write_bits=torch.tensor([LOGIT_BITS if lp.layer.raw else lp.out.bits + (not lp.out.signed) for lp in plans]),
+        row_tables=torch.tensor([row_tables(lp.pattern) for lp in plans]),
         edge_writer=torch.tensor([e[0] for e in edges]),
         edge_reader=torch.tensor([e[1] for e in edges]),
         edge_residual=torch.tensor([e[2] for e in edges]),
         edge_channels=torch.tensor([e[3].tensor.channels for e in edges]),
         edge_pixels=torch.tensor([(e[3].rows + (4 if e[2] else 1)) * e[3].tensor.width for e in edges]),
         edge_bits=torch.tensor([e[3].tensor.bits for e in edges]),
+        source_channels=network.input.channels,
+        source_lanes=1 << clog2(network.input.channels),
     )
+
+
+def _residual_bits(network: Network, lp: LayerPlan) -> int:
+    if lp.residual_root is None:
+        return 0
+    tensor = network.tensors[lp.residual_root]
+    return tensor.bits + (not tensor.signed)
+
+
+def _residual_factor(lp: LayerPlan) -> int:
+    if lp.residual_root is None:
+        return 0
+    return lp.layer.residual_multiplier.bit_length() or RESIDUAL_MULTIPLIER_BITS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,68 +218,22 @@ def layer_cycles(
     row = torch.arange(len(tables.names)).expand_as(chunk_BL)
     lanes = torch.tensor(space.lanes)
     blocks, beats = tables.blocks[row, kind, o, i], tables.beats[row, kind, o, i]
-    drains = lanes[o] // lanes[d]
+    drains = timing.drain_cycles(1, lanes[o], lanes[d])
     return tables.positions * blocks * torch.maximum(beats, drains), blocks * beats, blocks * drains
 
 
-@cache
-def fields_table(family: Family) -> Tensor:
-    """Products in a DSP block by weight bits and input bits, each up to 8."""
-    return torch.tensor([[pack(w, a, PORT_BITS[family]).fields if min(w, a) else 1 for a in range(9)] for w in range(9)])
-
-
 def evaluate(tables: NetworkTables, space: HardwareSpace, c: Candidates, family: Family = "ecp5") -> Costs:
-    """Costs of every candidate for the network of `tables`; `family` says how many products a DSP block packs."""
-    count, chunks = c.kind.shape
+    """Costs of every candidate for the network of `tables` on a part of `family`."""
     chunk_BL = allocate(tables, c)
     cycles_BL, words_BL, drains_BL = layer_cycles(tables, space, c, chunk_BL)
-    zero = torch.zeros(count, chunks, dtype=torch.int64)
-
-    def total(values_BL: Tensor) -> Tensor:
-        return zero.scatter_add(1, chunk_BL, values_BL)
-
-    def largest(values_L: Tensor) -> Tensor:
-        return zero.scatter_reduce(1, chunk_BL, values_L.long().expand_as(chunk_BL), "amax")
-
-    busy = total(cycles_BL)
-    used = largest(torch.ones(len(tables.names))) > 0
-    lanes = torch.tensor(space.lanes)
-    out, into, drain = lanes[c.out], lanes[c.into], lanes[c.drain]
-    multipliers = torch.where(c.kind == 1, out, out * into) * used
-    weight_bits, narrow_bits = largest(tables.weight_bits), largest(tables.input_bits)
-    input_bits = largest(tables.input_bits + tables.unsigned)
-    packed = c.multiplier == PACKED
-    in_block = torch.where(packed, fields_table(family)[weight_bits, narrow_bits], torch.ones_like(weight_bits))
-    acc_bits, residual = largest(tables.acc_bits), largest(tables.residual)
-    drains = drain * used * largest(tables.requantized)
-    wide = (acc_bits > 18).long()
-    blocks = torch.where(c.kind == 1, out, -(-out // in_block) * into) * used
-    dsp = blocks * (c.multiplier != SOFT) + drains * (1 + wide + 2 * residual)
-    weight_depth, drain_depth = total(words_BL), total(drains_BL)
-    bram = used * (
-        _block_rams(multipliers * weight_bits, weight_depth) + _block_rams(drain * (acc_bits + 16), drain_depth)
-    )
-    memory_bram, memory_bits = _buffer_rams(tables, lanes, c, chunk_BL)
-    lut_multiplier = multipliers * ((c.multiplier == SOFT) * (weight_bits * input_bits * 5 // 4) + packed * (in_block > 1) * 6)
-    lut = (
-        used * (700 + drain * (acc_bits * 8 + 60) + out * acc_bits * 3) + multipliers * (6 + acc_bits) + lut_multiplier
-    )
-    ff = used * (500 + drain * (acc_bits * 4 + 60) + out * acc_bits * 2) + multipliers * (
-        weight_bits + input_bits + acc_bits
-    )
-    lut = lut.sum(1) + memory_bits // 16 + 2500
-    energy_BL = _layer_energy(
-        tables,
-        chunk_BL,
-        beats=tables.positions * words_BL,
-        writes=tables.positions * drains_BL,
-        multipliers=multipliers,
-        word=multipliers * weight_bits,
-        depth=weight_depth,
-        read=torch.where(c.kind == 1, out, into),
-        drain=drain,
-    )
+    chunks = _Chunks(tables, space, c, chunk_BL, words_BL, drains_BL)
+    memories = _Memories(tables, c, chunks, chunk_BL)
+    used = chunks.used
+    busy = chunks.total(cycles_BL)
+    energy_BL = _layer_energy(tables, chunks, chunk_BL, beats=tables.positions * words_BL, groups=tables.positions * drains_BL)
     cycles = busy.amax(1).double()
+    lut_or_ff = {kind: (used * chunks.logic(kind, family, memories.read)).sum(1) + memories.logic(kind, family)
+                 + logic.top(used.sum(1), len(tables.names), len(tables.edge_writer), family, kind) for kind in logic.KINDS}
     return Costs(
         busy=busy,
         layer_cycles=cycles_BL,
@@ -267,68 +242,168 @@ def evaluate(tables: NetworkTables, space: HardwareSpace, c: Candidates, family:
         latency=cycles + (cycles_BL * tables.fill).sum(1),
         energy=energy_BL.sum(1),
         resources={
-            "dsp": dsp.sum(1).double(),
-            "bram": (bram.sum(1) + memory_bram).double(),
-            "lut": lut.double(),
-            "ff": (ff.sum(1) + 2000).double(),
-            "multipliers": multipliers.sum(1).double(),
+            "dsp": _tensor((used * chunks.dsp(family)).sum(1)),
+            "bram": _tensor((used * chunks.bram(family)).sum(1) + memories.bram(family)),
+            **{kind: _tensor(amount) for kind, amount in lut_or_ff.items()},
+            "multipliers": _tensor((used * chunks.multipliers).sum(1)),
         },
     )
 
 
-def _layer_energy(
-    tables: NetworkTables,
-    chunk_BL: Tensor,
-    *,
-    beats: Tensor,
-    writes: Tensor,
-    multipliers: Tensor,
-    word: Tensor,
-    depth: Tensor,
-    read: Tensor,
-    drain: Tensor,
-) -> Tensor:
-    """Energy (B, L) in pJ of the layers' products, weight reads and maps, after `autonba.cost.energy`, without the parts that
-    need a whole plan; `beats` and `writes` are of an image, the rest of each chunk (B, C)."""
-    model = HOROWITZ_45NM
-    bits, acc = tables.input_bits.double(), tables.acc_bits.double()
-    product = model.multiply_bit_pair * tables.weight_bits * bits + model.add_bit * acc
-    of_word = model.memory_bit * word * (word * depth / 8 / model.memory_bytes).sqrt()
-
-    def own(values_BC: Tensor) -> Tensor:
-        return values_BC.gather(1, chunk_BL)
-
-    map_access = model.memory_bit * (4096 / model.memory_bytes) ** 0.5
-    energy: Tensor = (
-        beats * (own(multipliers) * product + own(of_word) + own(read) * bits * map_access)
-        + writes * own(drain) * (acc * (16 * model.multiply_bit_pair + 2 * model.add_bit) + 8 * map_access)
-    ).double()
-    return energy
+def _tensor(values: Any) -> Tensor:
+    return torch.from_numpy(np.asarray(values, dtype=np.float64))
 
 
-def _block_rams(width: Tensor, depth: Tensor) -> Tensor:
-    """Estimate of 18 Kbit blocks; small memories are built of LUTs."""
-    wide = -(-width // 36) * -(-depth // 512)
-    deep = -(-width // 18) * -(-depth // 1024)
-    needed = (depth > 32) & (width * depth >= 2048)
-    return torch.minimum(wide, deep) * needed
+class _Chunks:
+    """Widths and sizes of the chunks of candidates, arrays (B, C)."""
+
+    def __init__(self, tables: NetworkTables, space: HardwareSpace, c: Candidates, chunk_BL: Tensor, words_BL: Tensor,
+                 drains_BL: Tensor) -> None:
+        self.chunk_BL, self.zero = chunk_BL, torch.zeros(c.kind.shape, dtype=torch.int64)
+        lanes = np.array(space.lanes)
+        self.depthwise = c.kind.numpy() == 1
+        self.out, self.into, self.drain = (lanes[t.numpy()] for t in (c.out, c.into, c.drain))
+        self.style = c.multiplier.numpy()
+        self.layers = self.total(torch.ones_like(chunk_BL)).numpy()
+        self.used = self.layers > 0
+        self.terms = np.where(self.depthwise, 1, self.into)
+        self.multipliers = self.out * self.terms
+        self.weight_bits = self.largest(tables.weight_bits)
+        self.input_bits = np.where(self.style == PACKED, self.largest(tables.input_bits),
+                                   self.largest(tables.input_bits + tables.unsigned))
+        self.acc_bits = widths.accumulator(
+            widths.beat_sum(self.weight_bits, self.input_bits, np.maximum(self.terms, 1)), self.largest(tables.sum_bits))
+        self.residual_bits, self.residual_factor = self.largest(tables.residual_bits), self.largest(tables.residual_factor)
+        self.requantizes = self.largest(tables.requantized) > 0
+        self.raw, self.maximum = self.largest(~tables.requantized), self.largest(tables.maximum)
+        self.shift_high = self.largest(torch.where(tables.requantized, tables.shift, 0))
+        self.shift_low = self._smallest_shift(tables)
+        self.write_bits, self.tables = self.largest(tables.write_bits), self.total(tables.row_tables.expand_as(chunk_BL)).numpy()
+        self.strides = sum(self.largest(tables.stride == stride) for stride in tables.stride.unique().tolist())
+        self.weight_words, self.parameter_words = self.total(words_BL).numpy(), self.total(drains_BL).numpy()
+        self.weight_word = self.multipliers * self.weight_bits
+        self.parameter_word = self.drain * (self.acc_bits + MULTIPLIER_BITS * self.requantizes)
+
+    def total(self, values_BL: Tensor) -> Tensor:
+        """Sums over the layers of each chunk (B, C)."""
+        return self.zero.scatter_add(1, self.chunk_BL, values_BL)
+
+    def largest(self, values_L: Tensor) -> Whole:
+        """Largest value of the layers of each chunk (B, C), 0 without layers."""
+        return self.zero.scatter_reduce(1, self.chunk_BL, values_L.long().expand_as(self.chunk_BL), "amax").numpy()
+
+    def _smallest_shift(self, tables: NetworkTables) -> Whole:
+        most = int(tables.shift.max())
+        return most - self.largest(torch.where(tables.requantized, most - tables.shift, 0))
+
+    def dsp(self, family: Family) -> Whole:
+        """DSP blocks."""
+        arrays = [dsp.array(multiplier, self.depthwise, self.out, self.terms, 1, self.weight_bits, self.input_bits, family)
+                  for multiplier in MULTIPLIERS]
+        each = dsp.requantizer(self.acc_bits, self.residual_bits, self.residual_factor, family)
+        return np.choose(self.style, [0 * self.out + array for array in arrays]) + self.drain * self.requantizes * each
+
+    def bram(self, family: Family) -> Whole:
+        """Block RAMs of weights and parameters."""
+        return sum(ram.in_blocks(width, depth, family) * ram.blocks(width, depth, family, rom=True) for width, depth in (
+            (self.weight_word, self.weight_words), (self.parameter_word, self.parameter_words)))
+
+    def logic(self, kind: logic.Logic, family: Family, read: tuple[Whole, Whole]) -> Any:
+        """LUT or FF, row buffers left out; `read` are the memories read at each port."""
+        arrays = np.zeros(self.out.shape)
+        for number, multiplier in enumerate(MULTIPLIERS):
+            own = self.used & (self.style == number)
+            arrays[own] = logic.weigh("array", logic.array(
+                multiplier, self.depthwise[own], weight_bits=self.weight_bits[own], input_bits=self.input_bits[own],
+                acc_bits=self.acc_bits[own], out_lanes=self.out[own], terms=self.terms[own], columns=1,
+                drain_lanes=self.drain[own], maximum=self.maximum[own],
+                stages=1 + MULTIPLY_STAGES[multiplier] + log2_up(self.terms[own]), family=family,
+                weight_slices=ram.depth_slices(self.weight_word[own], self.weight_words[own], family, rom=True),
+                soft_weights=~ram.in_blocks(self.weight_word[own], self.weight_words[own], family)), family, kind)
+        operands = logic.operands(
+            input_bits=self.input_bits, in_lanes=self.into, taps=1, columns=1, banks=1, mains=read[0], strides=self.strides,
+            drain_lanes=self.drain, residual_bits=self.residual_bits, residuals=read[1])
+        requantizers = logic.requantizers(
+            drain_lanes=self.drain, acc_bits=self.acc_bits, residual_bits=self.residual_bits,
+            residual_factor_bits=self.residual_factor, shift_low=self.shift_low,
+            shift_range=bit_length(np.maximum(self.shift_high - self.shift_low, 0)), write_bits=self.write_bits,
+            has_raw=self.raw, requantizes=self.requantizes, family=family)
+        memories = [logic.weight_memory(width, depth, family, written=False, slices=0) for width, depth in (
+            (self.weight_word, self.weight_words), (self.parameter_word, self.parameter_words))]
+        return (arrays + logic.weigh("operands", operands, family, kind)
+                + logic.weigh("requantize", requantizers, family, kind)
+                + sum(logic.weigh("weights", memory, family, kind) for memory in memories)
+                + logic.control(self.layers, self.tables, family, kind))
+
+    @property
+    def datapath(self) -> Datapath:
+        """For the rules of energy."""
+        return Datapath(
+            multipliers=self.multipliers, drain_lanes=self.drain, weight_bits=self.weight_bits, input_bits=self.input_bits,
+            acc_bits=self.acc_bits, residual_bits=self.residual_bits, residual_factor_bits=self.residual_factor,
+            weight_word=self.weight_word, weight_words=self.weight_words, parameter_word=self.parameter_word,
+            parameter_words=self.parameter_words)
 
 
-def _buffer_rams(tables: NetworkTables, lanes: Tensor, c: Candidates, chunk_BL: Tensor) -> tuple[Tensor, Tensor]:
-    """(blocks, bits built of LUTs) of the row buffers: one memory for each writer, reader and port, each (B,)."""
-    count, chunks = c.kind.shape
-    ends = torch.cat([chunk_BL, torch.full((count, 1), chunks)], dim=1)
-    writer, reader = ends[:, tables.edge_writer], ends[:, tables.edge_reader]
-    into, drain = (torch.cat([lanes[t], torch.ones(count, 1, dtype=torch.int64)], dim=1) for t in (c.into, c.drain))
-    read = torch.where(tables.edge_residual, drain.gather(1, reader), into.gather(1, reader))
-    width = torch.maximum(drain.gather(1, writer), read)
-    words = tables.edge_pixels * -(-tables.edge_channels // width)
-    pair = (writer * (chunks + 1) + reader) * 2 + tables.edge_residual
-    zero = torch.zeros(count, 2 * (chunks + 1) ** 2, dtype=torch.int64)
-    depth = zero.scatter_add(1, pair, words)
-    bits = zero.scatter_reduce(1, pair, width * (tables.edge_bits + 1), "amax")
-    blocks = _block_rams(bits, depth)
-    return blocks.sum(1), (depth * bits * (blocks == 0)).sum(1)
+class _Memories:
+    """Row buffers of candidates, one for each writer, reader and port, arrays (B, memories)."""
+
+    def __init__(self, tables: NetworkTables, c: Candidates, chunks: _Chunks, chunk_BL: Tensor) -> None:
+        count, number = c.kind.shape
+        ends = torch.cat([chunk_BL, torch.full((count, 1), number)], dim=1)
+        writer, reader = ends[:, tables.edge_writer], ends[:, tables.edge_reader]
+        one = np.ones((count, 1), dtype=np.int64)
+        written = np.concatenate([chunks.drain, tables.source_lanes * one], axis=1)
+        into, drain = (np.concatenate([lanes, one], axis=1) for lanes in (chunks.into, chunks.drain))
+        pair = (writer * (number + 1) + reader) * 2 + tables.edge_residual
+        zero = torch.zeros(count, 2 * (number + 1) ** 2, dtype=torch.int64)
+        place = np.arange(2 * (number + 1) ** 2)
+        from_, to, residual = place // 2 // (number + 1), place // 2 % (number + 1), place % 2 == 1
+        self.write_lanes = written[:, from_]
+        self.read_lanes = np.where(residual, drain[:, to], into[:, to])
+        wide = np.maximum(self.write_lanes, self.read_lanes)
+        words = tables.edge_pixels * -(-tables.edge_channels // torch.from_numpy(np.take_along_axis(wide, pair.numpy(), axis=1)))
+        self.depth = zero.scatter_add(1, pair, words).numpy()
+        self.lane_bits = zero.scatter_reduce(1, pair, tables.edge_bits.expand_as(pair), "amax").numpy()
+        self.kept = np.where(from_ == number, tables.source_channels, self.write_lanes)
+        self.there = self.depth > 0
+        ports = self.there.reshape(count, number + 1, number + 1, 2).sum(1)[:, :number]
+        self.read = ports[..., 0], ports[..., 1]
+
+    def _of_each(self, amount: Callable[[Whole, Whole, Whole, Whole, Whole], Any]) -> Any:
+        """Sum over the memories of each candidate (B,) of an amount of write, read and kept lanes, bits of a lane, and words."""
+        found = np.zeros(self.there.shape)
+        found[self.there] = amount(*(values[self.there] for values in (
+            self.write_lanes, self.read_lanes, self.kept, self.lane_bits, self.depth)))
+        return found.sum(1)
+
+    def bram(self, family: Family) -> Any:
+        """Block RAMs (B,)."""
+
+        def blocks(write: Whole, read: Whole, kept: Whole, bits: Whole, depth: Whole) -> Whole:
+            copies = np.maximum(write, read) // write
+            return ram.in_blocks(write * bits, depth, family) * copies * ram.blocks(kept * bits, depth, family)
+
+        return self._of_each(blocks)
+
+    def logic(self, kind: logic.Logic, family: Family) -> Any:
+        """LUT or FF (B,)."""
+        return self._of_each(lambda write, read, kept, bits, depth: logic.weigh("memory", logic.memory(
+            write_lanes=write, read_lanes=read, kept_lanes=kept, lane_bits=bits, banks=1, depth=depth, family=family),
+            family, kind))
+
+
+def _layer_energy(tables: NetworkTables, chunks: _Chunks, chunk_BL: Tensor, *, beats: Tensor, groups: Tensor) -> Tensor:
+    """Energy (B, L) in pJ of the layers, accesses to row buffers left out but for what they read at their main port."""
+    path = chunks.datapath
+    own = Datapath(**{f.name: np.take_along_axis(np.asarray(getattr(path, f.name)), chunk_BL.numpy(), axis=1)
+                      for f in fields(Datapath)})
+    maximum, raw, residual = (t.numpy() for t in (tables.maximum, ~tables.requantized, tables.residual_bits > 0))
+    b, g = beats.numpy(), groups.numpy()
+    parts = own.energy(HOROWITZ_45NM, beats=b, multiplied=b * ~maximum, groups=g, requantized=g * ~raw, residuals=g * residual)
+    word = np.take_along_axis(chunks.into, chunk_BL.numpy(), axis=1) * tables.input_bits.numpy()
+    reads = b * energy.read(HOROWITZ_45NM, 1, word, MAP_WORDS)
+    return _tensor(sum(parts) + reads)
 
 
 def accelerator(tables: NetworkTables, space: HardwareSpace, c: Candidates, index: int = 0) -> Accelerator:

@@ -12,7 +12,7 @@ import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,16 +20,18 @@ import numpy.typing as npt
 from autonba.accelerator import Accelerator, Buffer, Chunk, Kind, Loops, Multiplier
 from autonba.arithmetic import MULTIPLIER_BITS, RESIDUAL_MULTIPLIER_BITS, ceil_div, clog2
 from autonba.boards import Family
+from autonba.cost import dsp, logic, ram, timing, widths
+from autonba.cost.arrays import log2_up
 from autonba.cost.buffers import LOSS, RESIDUAL_ROWS, size_buffers
-from autonba.cost.resources import LUT_WORDS, block_rams, estimate, product_dsps, uses_block_ram
+from autonba.cost.control import row_tables
+from autonba.cost.resources import estimate
 from autonba.cost.schedule import steady_state
 from autonba.errors import CapacityError, SpecError
 from autonba.mapping import LayerPlan, WordNest, plan, required_buffers, word_nest
 from autonba.network import INPUT, Network
-from autonba.packing import PORT_BITS, cut, pack, pack_columns
+from autonba.pipeline import MULTIPLY_STAGES
 from autonba.weight_image import stream_layout
 
-_blocks = cache(block_rams)
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
@@ -44,15 +46,12 @@ MOST_TERMS = 24  # of a conv chunk that unrolls taps
 NEVER = 1 << 40  # cycles of a layer that a chunk cannot run
 NORM = 6  # of the used fractions of the limits: high, so that the scarcest counts
 STREAMED_ROWS = 4  # maps up to this height may stream their weights, once an image; larger ones would want large buffers
+SHIFT_RANGE = 3  # bits that tell the shifts of a chunk's layers apart
 STREAM_OVERHEAD = 45  # cycles of a streamed block beside its data: the latency of the DRAM
 HEAT, COLD = 0.005, 0.0003  # temperatures of the annealing, in fractions of a limit
 MOVES = 60_000
 ATTEMPTS = 3  # searches, each with less block RAM than the one before
 REPRICE = 50  # moves between two updates of the prices
-# LUTs, roughly: of a multiplier by the product of its operands' bits, of a DSP's surroundings, of a requantizer, of a
-# chunk's control, of its fetcher.
-# Only the choice between accelerators rests on them; reports use `autonba.cost.resources`.
-SOFT_LUTS, HARD_LUTS, DRAIN_LUTS, CHUNK_LUTS, STREAM_LUTS = 2.1, 30, 300, 2500, 1500
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,22 +96,39 @@ class _Shapes:
                 nests[key] = [_nest(lp, chunk) for lp in plans]
             for row, (lp, nest) in enumerate(zip(plans, nests[key], strict=True)):
                 if nest is not None and (lp.layer.op != "max_pool" or chunk.taps == 1):
-                    self.beats[row, number] = lp.kernel[0] * ceil_div(lp.kernel[1], chunk.taps) * nest.words
+                    self.beats[row, number] = timing.beats(*lp.kernel, chunk.taps, nest.words)
                     self.blocks[row, number] = nest.blocks
-                    self.sets[row, number] = lp.out.height * ceil_div(lp.out.width, chunk.columns)
+                    self.sets[row, number] = timing.visits(lp.out.height, lp.out.width, chunk.columns, 1)
 
         def column(name: str) -> Ints:
             return np.array([getattr(chunk, name) for chunk in chunks], dtype=np.int64)
 
-        self.out, self.columns, self.terms = map(column, ("out_lanes", "columns", "terms"))
+        self.out, self.columns, self.taps, self.terms = map(column, ("out_lanes", "columns", "taps", "terms"))
         self.per_cycle, self.multipliers = column("weights_per_cycle"), column("multipliers")
-        self.drain = drain_lanes
-        self.period = np.maximum(self.beats, self.columns * self.out // drain_lanes)
+        self.kind, self.into, self.drain = kind, in_lanes, drain_lanes
+        self.period = timing.period(self.beats, timing.drain_cycles(self.columns, self.out, drain_lanes))
         self.busy = np.where(self.beats < NEVER, self.sets * self.blocks * self.period, NEVER)
         self.words = self.blocks * self.beats
         self.sums = np.stack([self.busy, self.words, self.blocks * (self.out // drain_lanes)], axis=1)  # (L, 3, S)
-        self.fields = self.out if kind == "conv" else self.columns  # what shares a DSP
-        self.factors = self.multipliers // self.fields
+        self._arrays: dict[tuple[Any, ...], tuple[Any, Any]] = {}
+
+    def array(self, multiplier: Multiplier, w: int, a: int, acc: int, stride: int, maximum: bool, family: Family
+              ) -> tuple[Ints, Floats]:
+        """(DSP blocks, LUTs) of arrays with operands of `w` and `a` bits, and of what brings the operands (S,)."""
+        key = multiplier, w, a, acc, stride, maximum, family
+        if key not in self._arrays:
+            deep = self.kind == "depthwise"
+            blocks = 0 * self.out + dsp.array(multiplier, deep, self.out, self.terms, self.columns, w, a, family)
+            luts = logic.weigh("array", logic.array(
+                multiplier, deep, weight_bits=w, input_bits=a, acc_bits=acc, out_lanes=self.out, terms=self.terms,
+                columns=self.columns, drain_lanes=self.drain, maximum=int(maximum),
+                stages=1 + MULTIPLY_STAGES[multiplier] + log2_up(self.terms), family=family), family, "lut")
+            operands = logic.weigh("operands", logic.operands(
+                input_bits=a, in_lanes=self.into, taps=self.taps, columns=self.columns,
+                banks=timing.banks(self.columns, stride, self.taps), mains=1, strides=1, drain_lanes=self.drain, residual_bits=0,
+                residuals=0), family, "lut")
+            self._arrays[key] = blocks, luts + operands
+        return self._arrays[key]
 
 
 def _nest(lp: LayerPlan, chunk: Chunk) -> WordNest | None:
@@ -180,9 +196,10 @@ class _Search:
         self.strides = np.array([lp.stride[1] for lp in self.plans])
         # Operand widths: weights, inputs where packed, inputs otherwise, accumulators, residuals; and whether maxima are taken.
         self.bits = np.array([(
-            lp.weight_bits, lp.source.bits, lp.source.bits + (not lp.source.signed), _accumulator_bits(lp),
+            lp.weight_bits, lp.source.bits, lp.source.bits + (not lp.source.signed), lp.sum_bits,
             0 if lp.residual_root is None else network.tensors[lp.residual_root].bits + 1, lp.layer.op == "max_pool")
             for lp in self.plans])
+        self.row_tables = [row_tables(lp.pattern) for lp in self.plans]
         self.stage = [max(lp.out.height, 4) for lp in self.plans]
         self.edges = _edges(network, self.names, self.plans)
         self.streamable = [n for n, lp in enumerate(self.plans)
@@ -211,12 +228,12 @@ class _Search:
 
     def _part(self, group: _Group) -> _Part:
         shapes, own = self.shapes[group.kind, group.in_lanes, group.drain_lanes], list(group.layers)
-        weight_bits, input_bits, signed_bits, acc_bits, residual, maximum = self.bits[own].max(axis=0).tolist()
+        weight_bits, input_bits, signed_bits, sum_bits, residual, maximum = self.bits[own].max(axis=0).tolist()
         busy, depth, parameters = shapes.sums[own].sum(axis=0)
         word_bits = shapes.per_cycle * weight_bits
         stream = [n for n in own if n in self.streamed]
         loaded: Floats = np.zeros(len(shapes.chunks))
-        load, stream_luts = word_bits, 0
+        load: Ints = word_bits
         if stream:
             load = -(-word_bits // self.limits.load_bits)  # beats of the AXI port for a word
             beats, words = shapes.beats[stream], shapes.words[stream].sum(axis=0)
@@ -224,39 +241,65 @@ class _Search:
             busy = busy + (late * shapes.blocks[stream]).sum(axis=0)
             depth = depth - words + 2 * beats.max(axis=0)
             loaded = words * load * (self.limits.load_bits / self.period)
-            stream_luts = STREAM_LUTS
-        acc_bits = max(acc_bits, weight_bits + signed_bits + 2)
-        requantizer = _requantizer(self.family, acc_bits, residual)
-        packing = 1 if maximum else _packing(self.family, group.kind, weight_bits, input_bits)
-        drain, count = group.drain_lanes, shapes.multipliers
-        slices = 36 * (-(-self.limits.load_bits // 36)) if stream else 36
-        weight_blocks, weight_luts = self._memory(load * slices if stream else word_bits, depth, rom=not stream)
-        parameter_blocks, parameter_luts = self._memory(drain * (acc_bits + MULTIPLIER_BITS), parameters, rom=True)
-        dsp = -(-shapes.fields // packing) * shapes.factors
-        bram = weight_blocks + parameter_blocks
-        lut = (CHUNK_LUTS + stream_luts + drain * DRAIN_LUTS + shapes.columns * shapes.out * acc_bits * 1.5 + weight_luts
-               + parameter_luts)
-        price_dsp, price_bram, price_lut, price_count, price_load = self.prices.tolist()
-        hard = dsp * price_dsp + count * (HARD_LUTS * price_lut)
-        soft = count * (SOFT_LUTS * weight_bits * signed_bits * price_lut)
-        arrays = np.minimum(hard, soft) if self.limits.soft else hard
-        price = arrays + bram * price_bram + lut * price_lut + count * price_count + loaded * price_load
+        family, drain, count = self.family, group.drain_lanes, shapes.multipliers
+        single = bool(maximum)
+        candidates = []
+        stride = int(self.strides[own].max())
+        shared_luts = self._other_luts(group, own, stream, sum_bits, residual, load, depth)
+        for multiplier in ("lut", "dsp" if single else "packed") if self.limits.soft else ("dsp" if single else "packed",):
+            operand = input_bits if multiplier == "packed" else signed_bits
+            acc = widths.accumulator(widths.beat_sum(weight_bits, operand, shapes.terms), sum_bits)
+            blocks, luts = self._arrays(shapes, multiplier, weight_bits, operand, acc, stride, single)
+            if multiplier == "packed" and group.kind == "depthwise":  # one column has nothing to pack
+                other = self._arrays(shapes, "dsp", weight_bits, signed_bits, acc, stride, single)
+                alone = shapes.columns == 1
+                blocks, luts = np.where(alone, other[0], blocks), np.where(alone, other[1], luts)
+            parameter_word = drain * (acc + MULTIPLIER_BITS)
+            bram = self._blocks(word_bits, depth, sliced=bool(stream)) + self._blocks(parameter_word, parameters, sliced=False)
+            dsps = blocks + drain * dsp.requantizer(acc, residual, RESIDUAL_MULTIPLIER_BITS, family)
+            uses = np.stack([dsps, bram, luts + shared_luts, count, loaded], axis=1).astype(float)
+            candidates.append((multiplier, uses, uses @ self.prices))
         late_S = busy > self.period
-        best = int(busy.argmin() if late_S.all() else np.where(late_S, np.inf, price).argmin())
-        is_soft = self.limits.soft and bool(soft[best] < hard[best])
-        each = SOFT_LUTS * weight_bits * signed_bits if is_soft else HARD_LUTS
-        uses = np.array([drain * requantizer + (0 if is_soft else dsp[best]), bram[best], lut[best] + count[best] * each,
-                         count[best], loaded[best]], dtype=float)
-        single = maximum or (group.kind == "depthwise" and shapes.columns[best] == 1)
-        return _Part(best, "lut" if is_soft else "dsp" if single else "packed",
-                     uses * max(float(busy[best]) / self.period, 1.0) ** 2, int(busy[best]))
+        choice, best = 0, int(busy.argmin())
+        if not late_S.all():
+            prices = np.stack([np.where(late_S, np.inf, price) for _, _, price in candidates])
+            choice, best = (int(n) for n in np.unravel_index(int(prices.argmin()), prices.shape))
+        elif len(candidates) > 1:
+            choice = int(np.argmin([price[best] for _, _, price in candidates]))
+        multiplier, uses, _ = candidates[choice]
+        if multiplier == "packed" and group.kind == "depthwise" and shapes.columns[best] == 1:
+            multiplier = "dsp"
+        return _Part(best, multiplier, uses[best] * max(float(busy[best]) / self.period, 1.0) ** 2, int(busy[best]))
 
-    def _memory(self, width: Ints | int, depth: Ints, *, rom: bool) -> tuple[Ints, Ints]:
-        """(blocks of 18 Kbit, LUTs) of memories."""
-        slices = -(-depth // 512)
-        blocks = -(-width * slices // 36) if rom else -(-width // 36) * slices
-        large = (depth > LUT_WORDS[self.family]) & (width * depth >= 2048)
-        return np.where(large, blocks, 0), np.where(large, 0, width * -(-depth // 64))
+    def _arrays(self, shapes: _Shapes, multiplier: Multiplier, w: int, a: int, acc_S: Ints, stride: int, maximum: bool
+                ) -> tuple[Ints, Floats]:
+        """(DSP blocks, LUTs) of arrays whose accumulators differ in width (S,)."""
+        blocks, luts = np.zeros(len(shapes.chunks), dtype=np.int64), np.zeros(len(shapes.chunks))
+        for acc in np.unique(acc_S).tolist():
+            found = shapes.array(multiplier, w, a, acc, stride, maximum, self.family)
+            blocks, luts = np.where(acc_S == acc, found[0], blocks), np.where(acc_S == acc, found[1], luts)
+        return blocks, luts
+
+    def _other_luts(self, group: _Group, own: list[int], stream: list[int], acc: int, residual: int, load: Ints, depth: Ints
+                    ) -> Floats:
+        """LUTs of a chunk's requantizers, control and fetcher (S,)."""
+        family, drain = self.family, group.drain_lanes
+        requantizers = logic.requantizers(
+            drain_lanes=drain, acc_bits=acc, residual_bits=residual, residual_factor_bits=RESIDUAL_MULTIPLIER_BITS, shift_low=0,
+            shift_range=SHIFT_RANGE, write_bits=9, has_raw=0, requantizes=True, family=family)
+        luts = (logic.weigh("requantize", requantizers, family, "lut")
+                + logic.control(len(own), sum(self.row_tables[n] for n in own), family, "lut"))
+        if stream:
+            luts = luts + logic.weigh("fetch", {"constant": 1, "layers": len(stream), "port": self.limits.load_bits,
+                                                "addresses": log2_up(np.maximum(depth, 1)), "slices": load}, family, "lut")
+        return luts
+
+    def _blocks(self, width: Ints, depth: Ints, *, sliced: bool) -> Ints:
+        """Blocks of 18 Kbit of a memory of weights or parameters; one that is streamed into is a RAM for each slice."""
+        port = self.limits.load_bits
+        found = (width // port * ram.blocks(port, depth, self.family) + ram.blocks(width % port, depth, self.family) if sliced
+                 else ram.blocks(width, depth, self.family, rom=True))
+        return ram.in_blocks(width, depth, self.family) * found
 
     # All chunks
 
@@ -285,7 +328,7 @@ class _Search:
             home[own] = number
             chunk = self.chunk(group, part)
             if chunk.columns * chunk.taps > 1:
-                banks[number] = 1 << clog2((chunk.columns - 1) * int(self.strides[own].max()) + chunk.taps)
+                banks[number] = int(timing.banks(chunk.columns, int(self.strides[own].max()), chunk.taps))
         write = np.array([*(g.drain_lanes for g in state), 1 << clog2(self.network.input.channels), 1])
         read = np.array([*(g.in_lanes for g in state), 1, 1])
         writer, reader = home[edges.writer], home[edges.reader]
@@ -301,9 +344,8 @@ class _Search:
         np.maximum.at(bits, pair, edges.bits * written)
         copies[pair] = columns * (wide // written)
         used = np.flatnonzero(depth)
-        return sum(k * _blocks(w, int(d), self.family)
-                   for w, d, k in zip(bits[used].tolist(), depth[used].tolist(), copies[used].tolist(), strict=True)
-                   if uses_block_ram(w, int(d), self.family))
+        width, words = bits[used], depth[used].astype(np.int64)
+        return int((copies[used] * ram.in_blocks(width, words, self.family) * ram.blocks(width, words, self.family)).sum())
 
     def score(self, uses: Floats) -> float:
         """Norm of the used fractions of the limits."""
@@ -395,19 +437,6 @@ class _Search:
         return best
 
 
-@cache
-def _requantizer(family: Family, acc_bits: int, residual: int) -> int:
-    """DSPs of a requantizer."""
-    product = len(cut(acc_bits, PORT_BITS[family])) - 1
-    return product + (product_dsps(residual, RESIDUAL_MULTIPLIER_BITS + 1, family) if residual else 0)
-
-
-@cache
-def _packing(family: Family, kind: Kind, weight_bits: int, input_bits: int) -> int:
-    """Products in a DSP."""
-    return (pack if kind == "conv" else pack_columns)(weight_bits, input_bits, PORT_BITS[family]).fields
-
-
 def _natural_plans(network: Network) -> list[LayerPlan]:
     """Plans of all layers with their channel orders, on an accelerator of one chunk."""
     one = Chunk(name="one", kind="conv", out_lanes=1, in_lanes=1, drain_lanes=1, multiplier="lut")
@@ -416,10 +445,6 @@ def _natural_plans(network: Network) -> list[LayerPlan]:
     least = required_buffers(network, bare)
     whole = replace(bare, buffers=tuple(Buffer(tensor=t, reader=r, port=p, rows=n) for (t, r, p), n in least.items()))
     return list(plan(network, whole).layers.values())
-
-
-def _accumulator_bits(lp: LayerPlan) -> int:
-    return lp.weight_bits + lp.source.bits + clog2(lp.kernel[0] * lp.kernel[1] * (lp.source.channels // lp.groups)) + 1
 
 
 def _edges(network: Network, names: Sequence[str], plans: Sequence[LayerPlan]) -> _Edges:
@@ -442,7 +467,7 @@ def _edges(network: Network, names: Sequence[str], plans: Sequence[LayerPlan]) -
 class Optimum:
     """What `optimize` found.
 
-    `uses` gives each of COSTS, of which LUTs are a rough estimate; `bound` are the busiest chunk's cycles an image, `pace` those
+    `uses` gives each of COSTS; `bound` are the busiest chunk's cycles an image, `pace` those
     with the buffers chosen; `stream_bits_per_image` come from DRAM.
     """
 
@@ -467,7 +492,7 @@ def optimize(network: Network, limits: Limits, family: Family = "xc7", *, moves:
         accelerator = size_buffers(network, _accelerator(engine, state, parts, streamed), LOSS)
         mapped = plan(network, accelerator)
         found = estimate(mapped, family)
-        uses[0], uses[1] = found.dsp, found.bram
+        uses[0], uses[1], uses[2] = found.dsp, found.bram, found.lut
         if found.bram <= limits.bram:
             return Optimum(accelerator=accelerator, uses=dict(zip(COSTS, uses.tolist(), strict=True)), bound=mapped.bottleneck,
                            pace=steady_state(mapped).per_image, stream_bits_per_image=8 * stream_layout(mapped).size)

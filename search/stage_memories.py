@@ -1,6 +1,6 @@
 """Costs of the row buffers of every stage, and how often they are used.
 
-Block RAM, LUT and energies are those of `autonba.cost` for the rows of buffer that `autonba.search.stage_variants` assumes.
+Block RAM, LUT and energies follow the rules of `autonba.cost` for the rows of buffer that `autonba.search.stage_variants` assumes.
 Suffixes: V variants, K memories, W drain lanes of a writer, R lanes of a reader, B banks.
 """
 
@@ -14,11 +14,12 @@ import numpy as np
 
 from autonba.arithmetic import clog2
 from autonba.boards import Family
-from autonba.cost.logic import coefficients
+from autonba.cost import energy, logic, ram
+from autonba.cost.energy import HOROWITZ_45NM
 from autonba.mapping import LayerPlan
 from autonba.network import Network
 from autonba.search.stage_chunks import lane_bits
-from autonba.search.stage_shapes import DRAIN_LANES, IN_LANES, Floats, Ints, access, blocks_of, in_block_ram, up
+from autonba.search.stage_shapes import DRAIN_LANES, IN_LANES, Floats, Ints
 from autonba.search.stage_variants import MEMORIES, Variant
 
 BANKS = (1, 2, 4, 8)
@@ -63,17 +64,12 @@ def memory_costs(network: Network, stages: Sequence[Variant], family: Family) ->
     depth = depth_KLB[np.arange(len(entries))[:, None, None], np.log2(wide).astype(np.int64)]  # (K, W, R, B)
     bits, write, wide, read = bits_K[:, None, None, None], write[..., None], wide[..., None], read[..., None]
     copies = banks * (wide // write)
-    large = in_block_ram(write * bits, depth, family)
-    bram = np.where(large, copies * blocks_of(kept * bits + 0 * depth, depth, family), 0)
-    c = coefficients(family, "lut")["memory"]
-    choices, deep = wide // read, up(depth, 16)
-    lut = (c["selected"] * banks * read * bits * (choices - 1) + c["selects"] * np.log2(choices) * banks
-           + c["banks"] * (banks - 1) * np.ceil(np.log2(np.maximum(depth, 2)))
-           + np.where(large, 0.0, copies * (c["tiles"] * up(kept * bits, 4) * deep + c["words"] * kept * bits
-                                            + c["rows"] * kept * bits * (deep - 1) + c["bank_memories"] * deep)))
-    size = depth * wide * bits
-    reading = banks * access(wide * bits, size)
-    writing = access(write * bits, np.rint(size * (write / wide)))
+    bram = ram.in_blocks(write * bits, depth, family) * copies * ram.blocks(kept * bits, depth, family)
+    amounts = logic.memory(write_lanes=write, read_lanes=read, kept_lanes=kept, lane_bits=bits, banks=banks, depth=depth,
+                           family=family)
+    lut = logic.weigh("memory", amounts, family, "lut")  # of registers they take next to none
+    reading = energy.read(HOROWITZ_45NM, banks, wide * bits, depth)
+    writing = energy.write(HOROWITZ_45NM, write * bits, wide * bits, depth)
 
     def padded(values: Any) -> Any:
         return np.concatenate([np.broadcast_to(values, depth.shape), np.zeros((1, *depth.shape[1:]), dtype=values.dtype)])

@@ -1,4 +1,4 @@
-"""Array shapes that a stage of the staged accelerator space chooses from, and formulas of memories on arrays of numbers.
+"""Array shapes that a stage of the staged accelerator space chooses from.
 
 Suffixes: A conv shapes, D depthwise shapes with their multiplier, P and Q classes of them with equal ports.
 """
@@ -6,16 +6,12 @@ Suffixes: A conv shapes, D depthwise shapes with their multiplier, P and Q class
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from autonba.accelerator import Multiplier
 from autonba.arithmetic import ceil_div
-from autonba.boards import Family
-from autonba.cost.energy import HOROWITZ_45NM
-from autonba.cost.resources import BLOCK_SHAPES, LUT_WORDS
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -86,40 +82,6 @@ def _classes(*columns: Ints) -> Ints:
     return found
 
 
-def up(a: Any, b: Any) -> Any:
-    """Quotients, rounded up."""
-    return -(-a // b)
-
-
-def blocks_of(width: Ints, depth: Ints, family: Family, *, rom: bool = False) -> Ints:
-    """`autonba.cost.resources.block_rams` of arrays."""
-    best: Any = None
-    key: Any = None
-    for bits, words in BLOCK_SHAPES:
-        slices = up(depth, words)
-        blocks = up(width * slices, bits) if rom else up(width, bits) * slices
-        weight = 128 * blocks + 0.5 * width * (slices - 1) if family == "ecp5" else blocks
-        if best is None:
-            best, key = blocks, weight
-            continue
-        better = (weight < key) | ((weight == key) & (blocks < best))
-        best, key = np.where(better, blocks, best), np.where(better, weight, key)
-    found: Ints = best
-    return found
-
-
-def in_block_ram(width: Ints, depth: Ints, family: Family) -> npt.NDArray[np.bool_]:
-    """`autonba.cost.resources.uses_block_ram` of arrays."""
-    found: npt.NDArray[np.bool_] = (depth > LUT_WORDS[family]) & (width * depth >= 2048)
-    return found
-
-
-def access(bits: Any, memory_bits: Any) -> Any:
-    """Energy in pJ of reading or writing `bits` bits of a memory (`EnergyModel.access` of arrays)."""
-    model = HOROWITZ_45NM
-    return model.memory_bit * bits * np.sqrt(memory_bits / 8 / model.memory_bytes)
-
-
 def depthwise_words(channels: int, out_lanes: int, in_lanes: int) -> int:
     """Words that a block of a conv chunk reads of a depthwise layer, channels in order (`autonba.mapping.word_nest`)."""
     blocks, words = ceil_div(channels, out_lanes), ceil_div(channels, in_lanes)
@@ -136,8 +98,3 @@ def depthwise_words(channels: int, out_lanes: int, in_lanes: int) -> int:
             best = min(best, run)
     return best
 
-
-def log2_up(values: Ints) -> Ints:
-    """Ceilings of binary logarithms."""
-    found: Ints = np.ceil(np.log2(values)).astype(np.int64)
-    return found

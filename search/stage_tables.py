@@ -15,12 +15,14 @@ from typing import Any
 import numpy as np
 
 from autonba.boards import Family
+from autonba.cost import logic, timing
+from autonba.cost.arrays import log2_up
 from autonba.cost.schedule import OUTPUT_WORD
 from autonba.mapping import LayerPlan
 from autonba.network import Network
 from autonba.search.stage_chunks import Nests, Options, chunk_costs, chunk_widths, conv_nests, depthwise_nests
 from autonba.search.stage_memories import KIND, Memories, Traffic, memory_costs
-from autonba.search.stage_shapes import DRAIN_LANES, MULTIPLIERS, Ints, conv_shapes, depthwise_shapes, log2_up
+from autonba.search.stage_shapes import DRAIN_LANES, MULTIPLIERS, Ints, conv_shapes, depthwise_shapes
 from autonba.search.stage_variants import MEMORIES, cut_points, lag_rows, natural_plans, variants
 
 COMPONENTS = ("dsp", "bram", "lut", "ff", "energy", "lag", "multipliers")
@@ -56,6 +58,9 @@ class StageTables:
         output = self.network.output
         self.least_period = float(max(self.network.input.height * self.network.input.width,
                                       OUTPUT_WORD * output.height * output.width * output.channels))
+        edges = sum(1 + (lp.residual_root is not None) for lp in self.plans) + 1
+        self.fixed[LUT], self.fixed[FF] = (
+            np.rint(logic.top(0, len(self.plans), edges, self.family, kind)) for kind in logic.KINDS)
         self.fixed[LAG] = OUTPUT_WORD * output.width * output.channels
 
     def _fill(self) -> None:
@@ -95,7 +100,7 @@ class StageTables:
         stride = {kind: np.maximum(self.widths[kind].stride, 1)[:, None] for kind in ("a", "d")}
 
         def banks(options: Options, kind: str) -> Ints:
-            return log2_up((options.columns - 1) * stride[kind] + options.taps)
+            return log2_up(timing.banks(options.columns, stride[kind], options.taps))
 
         def cost(key: tuple[str, str, str], rows: Ints, w: Ints, r: Ints, b: Ints) -> tuple[Any, Any, Any, Any]:
             """Block RAM, LUT, energy of a read, energy of all writes of a memory of variants `rows`; logarithms of sizes."""

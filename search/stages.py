@@ -11,24 +11,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from autonba.accelerator import SINK, Accelerator, Buffer, Chunk, Port
 from autonba.boards import Family
-from autonba.cost.logic import Logic, coefficients, logic
-from autonba.cost.resources import uses_block_ram
-from autonba.errors import SpecError
-from autonba.mapping import plan
 from autonba.network import Network
 from autonba.search.objectives import Costs, Goal
 from autonba.search.stage_shapes import COLUMNS, DEPTHWISE_LANES, DRAIN_LANES, IN_LANES, MULTIPLIERS, OUT_LANES, WINDOWS
 from autonba.search.stage_tables import BRAM, COMPONENTS, COUNT, DSP, ENERGY, FF, LAG, LUT, StageTables
 
 MOST_STAGES = 8
-KINDS: tuple[Logic, ...] = ("lut", "ff")
-CONTROL = ("schedule", "sequence", "write")  # parts of a chunk whose logic is fitted
 CONV_SIZES = (len(OUT_LANES), len(IN_LANES), len(DRAIN_LANES), len(COLUMNS), len(MULTIPLIERS))
 DEPTHWISE_SIZES = (1 + len(DEPTHWISE_LANES), len(WINDOWS), len(DRAIN_LANES), len(MULTIPLIERS))
 STAGE_SIZES = CONV_SIZES + DEPTHWISE_SIZES
@@ -182,43 +175,5 @@ def accelerator(tables: StageTables, stages: list[Stage]) -> Accelerator:
 
 
 def staged_problem(network: Network, family: Family, goal: Goal, *, most: int = MOST_STAGES) -> StagedProblem:
-    """The problem with the control logic of its chunks fitted to a few exact plans."""
-    tables = StageTables(network, family)
-    fit_control(tables, most)
-    return StagedProblem(tables, goal, most)
-
-
-def fit_control(tables: StageTables, most: int, *, samples: int = 12, seed: int = 1) -> None:
-    """Add to LUT and FF of `tables` what schedulers, sequencers, writers and token counters take: so much for a chunk, for a
-    layer and for a constant of its row tables, fitted to `autonba.cost.logic` on random candidates."""
-    problem = StagedProblem(tables, Goal(weights={"cycles": 1.0}), most)
-    generator = torch.Generator().manual_seed(seed)
-    found: list[tuple[tuple[float, ...], dict[Logic, float]]] = []
-    rest: list[dict[Logic, float]] = []
-    family = tables.family
-    while len(rest) < samples:
-        choice = torch.stack([torch.randint(size, (), generator=generator) for size in problem.sizes])
-        lanes = choice[problem.stages - 1 :].view(problem.stages, -1)[:, len(CONV_SIZES)]
-        lanes.clamp_(min=1)  # with depthwise chunks
-        stages = problem.decode(choice)
-        try:
-            mapped = plan(tables.network, accelerator(tables, stages))
-        except SpecError:
-            continue
-        parts = logic(mapped, family, lambda width, depth: uses_block_ram(width, depth, family), None)
-        features = [(1.0, float(widths.layers[stage.variant]), float(widths.tables[stage.variant]))
-                    for stage in stages for widths in tables.widths.values() if widths.layers[stage.variant]]
-        for chunk, row in zip(mapped.chunks, features, strict=True):
-            own = [parts[f"{chunk.chunk.name}/{part}"] for part in CONTROL]
-            found.append((row, {kind: sum(part[kind] for part in own) for kind in KINDS}))
-        rest.append({kind: parts["tokens"][kind] + parts["front"][kind]
-                     - len(mapped.chunks) * coefficients(family, kind)["front"]["chunks"] for kind in KINDS})
-    rows = np.array([row for row, _ in found])
-    for component, kind in zip((LUT, FF), KINDS, strict=True):
-        wanted = np.array([amounts[kind] for _, amounts in found])
-        scale = 1 / wanted  # relative errors count
-        fitted = np.linalg.lstsq(rows * scale[:, None], wanted * scale, rcond=None)[0]
-        for widths, table in zip(tables.widths.values(), (tables.conv, tables.depthwise), strict=True):
-            control = np.stack([widths.layers > 0, widths.layers, widths.tables], axis=-1) @ fitted
-            table[..., component] += np.rint(np.maximum(control, 0.0))[:, None]
-        tables.fixed[component] = round(float(np.median([r[kind] for r in rest])))
+    """The problem of choosing an accelerator for `network`."""
+    return StagedProblem(StageTables(network, family), goal, most)

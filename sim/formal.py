@@ -32,7 +32,7 @@ import jinja2
 from autonba.accelerator import SINK
 from autonba.arithmetic import clog2
 from autonba.bundle import Bundle
-from autonba.cost.resources import uses_block_ram
+from autonba.cost.ram import in_blocks
 from autonba.errors import AutonbaError, BundleError, ToolError
 from autonba.mapping import ChunkPlan, Edge, LayerPlan, Plan, plan
 from autonba.network import INPUT
@@ -198,7 +198,7 @@ def _buffer_values(mapped: Plan) -> list[dict[str, Any]]:
             "name": m.name, "lane_bits": m.lane_bits, "lanes": m.lanes, "write_lanes": m.write_lanes, "read_lanes": m.read_lanes,
             "depth": m.depth, "word_bits": word_bits, "bank_bits": bank_bits, "select_bits": select_bits,
             "write_address_bits": word_bits + bank_bits, "read_address_bits": word_bits + select_bits,
-            "lane_index_bits": _index_bits(m.lanes), "block": int(uses_block_ram(m.write_lanes * m.lane_bits, m.depth))})
+            "lane_index_bits": _index_bits(m.lanes), "block": int(in_blocks(m.write_lanes * m.lane_bits, m.depth, "ecp5"))})
     return list(shapes.values())
 
 

@@ -13,10 +13,11 @@ from pathlib import Path
 from autonba.arithmetic import LOGIT_BITS, MULTIPLIER_BITS, ceil_div, clog2
 from autonba.boards import find_board
 from autonba.bundle import Bundle
+from autonba.cost import dsp
 from autonba.errors import BundleError
 from autonba.mapping import ChunkPlan, MemoryPlan, Plan, plan
 from autonba.network import Network
-from autonba.packing import PORT_BITS, array_dsps, chunk_packing
+from autonba.packing import PORT_BITS, chunk_packing
 from autonba.sim.verilog_reader import Instance, Module, Port, Reader
 
 _AXI_LITE = {
@@ -250,7 +251,7 @@ def _compare_array(report: StructureReport, array: Module, chunk: ChunkPlan, por
                         ("drain", spec.drain_lanes * chunk.acc_bits)):
         report.equal(f"width of {where}.{port}", array.ports[port].width if port in array.ports else None, width)
     counts = {"lut": spec.multipliers, "dsp": spec.multipliers,
-              "packed": array_dsps(spec, chunk.weight_bits, chunk.input_bits, port_bits)}
+              "packed": int(dsp.packs(not conv, spec.out_lanes, spec.terms, spec.columns, packing.fields))}
     for kind, count in counts.items():
         report.equal(f"instances of multiply_{kind} in {where}", array.count(f"multiply_{kind}"),
                      count if spec.multiplier == kind else 0)

@@ -9,10 +9,12 @@ times as much: use them to compare designs, not to size a power supply. Clock, c
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from math import sqrt
+
+import numpy as np
 
 from autonba.accelerator import SINK, SOURCE
 from autonba.arithmetic import MULTIPLIER_BITS
+from autonba.cost.arrays import Real, Whole
 from autonba.mapping import ChunkPlan, LayerPlan, MemoryPlan, Plan
 from autonba.memory_image import parameter_bits
 from autonba.weight_image import block_beats
@@ -28,17 +30,17 @@ class EnergyModel:
     memory_bytes: float = 8192
     dram_bit: float = 1950 / 64  # the middle of the range
 
-    def add(self, bits: int) -> float:
+    def add(self, bits: Whole) -> Real:
         """An addition or comparison."""
         return self.add_bit * bits
 
-    def multiply(self, a_bits: int, b_bits: int) -> float:
+    def multiply(self, a_bits: Whole, b_bits: Whole) -> Real:
         """A multiplication."""
         return self.multiply_bit_pair * a_bits * b_bits
 
-    def access(self, bits: int, memory_bits: int) -> float:
+    def access(self, bits: Whole, memory_bits: Whole) -> Real:
         """Reading or writing `bits` bits of a memory on the chip; wires grow with the root of its size."""
-        return self.memory_bit * bits * sqrt(memory_bits / 8 / self.memory_bytes)
+        return self.memory_bit * bits * np.sqrt(memory_bits / 8 / self.memory_bytes)
 
 
 HOROWITZ_45NM = EnergyModel()
@@ -65,43 +67,82 @@ class Energy:
         return Energy(**{field.name: getattr(self, field.name) + getattr(other, field.name) for field in fields(self)})
 
 
+@dataclass(frozen=True, kw_only=True)
+class Datapath:
+    """What the energy of a chunk's operations depends on, numbers or arrays: lanes and widths in bits."""
+
+    multipliers: Whole
+    drain_lanes: Whole
+    weight_bits: Whole
+    input_bits: Whole
+    acc_bits: Whole
+    residual_bits: Whole
+    residual_factor_bits: Whole
+    weight_word: Whole  # bits of a word of weights
+    weight_words: Whole
+    parameter_word: Whole
+    parameter_words: Whole
+
+    def energy(self, model: EnergyModel, *, beats: Whole, multiplied: Whole, groups: Whole, requantized: Whole,
+               residuals: Whole) -> tuple[Real, Real, Real, Real]:
+        """(products and sums, requantization, reads of weights, reads of parameters) in pJ.
+
+        Of `beats`, `multiplied` are not of maxima; of `groups` drained, `requantized` are not left raw and `residuals` have one.
+        """
+        acc = self.acc_bits
+        macs = self.multipliers * (beats * model.add(acc) + multiplied * model.multiply(self.weight_bits, self.input_bits))
+        scaled = model.multiply(acc, MULTIPLIER_BITS) + model.add(acc + MULTIPLIER_BITS)
+        requantization = self.drain_lanes * (groups * model.add(acc) + requantized * scaled
+                                             + residuals * model.multiply(self.residual_bits, self.residual_factor_bits))
+        weights = beats * model.access(self.weight_word, self.weight_word * self.weight_words)
+        parameters = groups * model.access(self.parameter_word, self.parameter_word * self.parameter_words)
+        return macs, requantization, weights, parameters
+
+
+def read(model: EnergyModel, banks: Whole, word: Whole, depth: Whole) -> Real:
+    """A read of all column banks of a row buffer of `depth` words of `word` bits; of a word, all lanes are read and some chosen."""
+    return banks * model.access(word, depth * word)
+
+
+def write(model: EnergyModel, written: Whole, word: Whole, depth: Whole) -> Real:
+    """A write of `written` bits into the one memory of a bank that holds them."""
+    return model.access(written, np.rint(depth * word * (written / word)))
+
+
 def energy_per_image(mapped: Plan, model: EnergyModel = HOROWITZ_45NM) -> Energy:
     """Energy of an image, in pJ."""
     layers = [layer_energy(mapped, chunk, lp, model) for chunk in mapped.chunks for lp in chunk.layers]
     return sum(layers, _ends(mapped, model))
 
 
+def datapath(chunk: ChunkPlan) -> Datapath:
+    """Of a planned chunk."""
+    spec = chunk.chunk
+    return Datapath(
+        multipliers=spec.multipliers, drain_lanes=spec.drain_lanes, weight_bits=chunk.weight_bits, input_bits=chunk.input_bits,
+        acc_bits=chunk.acc_bits, residual_bits=chunk.residual_bits, residual_factor_bits=chunk.residual_multiplier_bits,
+        weight_word=spec.weights_per_cycle * chunk.weight_bits, weight_words=chunk.weight_words + 2 * chunk.stream_words,
+        parameter_word=spec.drain_lanes * parameter_bits(chunk), parameter_words=chunk.parameter_words)
+
+
 def layer_energy(mapped: Plan, chunk: ChunkPlan, lp: LayerPlan, model: EnergyModel = HOROWITZ_45NM) -> Energy:
     """Energy of a layer's part in an image, in pJ."""
-    spec = chunk.chunk
+    path, spec = datapath(chunk), chunk.chunk
     visits = lp.tasks * lp.nest.blocks * lp.visits_per_block
     beats, groups = visits * lp.beats, visits * lp.drain_cycles
-    word = spec.weights_per_cycle * chunk.weight_bits
-    weight_memory = word * (chunk.weight_words + 2 * chunk.stream_words)
-    parameters = spec.drain_lanes * parameter_bits(chunk)
-
-    operation = model.add(chunk.acc_bits)
-    if lp.layer.op != "max_pool":
-        operation += model.multiply(chunk.weight_bits, chunk.input_bits)
-    requantization = model.add(chunk.acc_bits)
-    if not lp.layer.raw:
-        requantization += model.multiply(chunk.acc_bits, MULTIPLIER_BITS) + model.add(chunk.acc_bits + MULTIPLIER_BITS)
+    macs, requantization, weights, parameters = path.energy(
+        model, beats=beats, multiplied=0 if lp.layer.op == "max_pool" else beats, groups=groups,
+        requantized=0 if lp.layer.raw else groups, residuals=0 if lp.residual_root is None else groups)
     reads = beats * _read(_memory(mapped, lp.root, spec.name, "main"), model)
     if lp.residual_root is not None:
-        requantization += model.multiply(chunk.residual_bits, chunk.residual_multiplier_bits)
         reads += groups * _read(_memory(mapped, lp.residual_root, spec.name, "residual"), model)
     groups_written = lp.out.height * lp.out.width * lp.channel_groups
     streamed = lp.tasks * lp.nest.blocks * block_beats(chunk, lp, mapped.accelerator.stream_bits) if lp.streams else 0
     bits = streamed * mapped.accelerator.stream_bits
     return Energy(
-        macs=beats * spec.multipliers * operation,
-        requantization=groups * spec.drain_lanes * requantization,
-        weight_reads=beats * model.access(word, weight_memory),
-        parameter_reads=groups * model.access(parameters, parameters * chunk.parameter_words),
-        buffer_reads=reads,
-        buffer_writes=groups_written * _writes(mapped, lp.layer.name, model),
-        dram=bits * model.dram_bit + model.access(bits, weight_memory),
-    )
+        macs=float(macs), requantization=float(requantization), weight_reads=float(weights), parameter_reads=float(parameters),
+        buffer_reads=float(reads), buffer_writes=float(groups_written * _writes(mapped, lp.layer.name, model)),
+        dram=float(bits * model.dram_bit + model.access(bits, path.weight_word * path.weight_words)))
 
 
 def _ends(mapped: Plan, model: EnergyModel) -> Energy:
@@ -118,22 +159,14 @@ def _memory(mapped: Plan, tensor: str, reader: str, port: str) -> MemoryPlan:
                 and any(buffer.tensor.name == tensor for buffer in memory.buffers))
 
 
-def _bits(memory: MemoryPlan) -> int:
-    """Bits of one column bank."""
-    return memory.depth * memory.lanes * memory.lane_bits
+def _read(memory: MemoryPlan, model: EnergyModel) -> Real:
+    return read(model, memory.banks, memory.lanes * memory.lane_bits, memory.depth)
 
 
-def _read(memory: MemoryPlan, model: EnergyModel) -> float:
-    """A read of all column banks; of a word, all lanes are read and some are chosen."""
-    return memory.banks * model.access(memory.lanes * memory.lane_bits, _bits(memory))
+def _write(memory: MemoryPlan, model: EnergyModel) -> Real:
+    return write(model, memory.write_lanes * memory.lane_bits, memory.lanes * memory.lane_bits, memory.depth)
 
 
-def _write(memory: MemoryPlan, model: EnergyModel) -> float:
-    """A write of `write_lanes` lanes into the one memory that holds them."""
-    share = memory.write_lanes / memory.lanes
-    return model.access(memory.write_lanes * memory.lane_bits, round(_bits(memory) * share))
-
-
-def _writes(mapped: Plan, tensor: str, model: EnergyModel) -> float:
+def _writes(mapped: Plan, tensor: str, model: EnergyModel) -> Real:
     """A write of a channel group of `tensor` into every memory that holds it."""
     return sum(_write(memory, model) for memory in mapped.memories for buffer in memory.buffers if buffer.tensor.name == tensor)

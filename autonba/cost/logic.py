@@ -1,291 +1,157 @@
-"""LUT and FF of an accelerator: amounts of each part of it, weighted with coefficients that are fitted to Yosys runs.
+"""LUT and FF of an accelerator: amounts of each part of it, times what an amount of that kind takes.
 
-The parts are the modules of the generated Verilog. Each has a few amounts, mostly bits, that follow from the plan; the
-coefficients of a kind of part are the same in all designs (`logic_<family>.json`, written by `benchmarks/fit_resources.py`).
+The parts are the modules of the generated Verilog. Each has a few amounts, mostly bits. The lanes of arrays come from a table of
+synthesized ones (`autonba.cost.primitives`) and count once; the coefficients of the other amounts are the same in all designs and are
+fitted to whole designs (`logic_<family>.json`, written by `benchmarks/fit_resources.py`). Here are the parts that grow with a design
+and that searches weigh, over arrays; those of control, which need a whole plan, are in `autonba.cost.control`.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+import math
+from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
-from typing import Any, Literal
+from typing import Any
 
-from autonba.accelerator import SOURCE
-from autonba.arithmetic import MULTIPLIER_BITS, ceil_div, clog2
+import numpy as np
+
+from autonba.accelerator import Multiplier
+from autonba.arithmetic import MULTIPLIER_BITS
 from autonba.boards import Family
-from autonba.golden import Weights
-from autonba.mapping import BufferPlan, ChunkPlan, MemoryPlan, Plan
-from autonba.memory_image import parameter_bits, weight_rom
-from autonba.packing import PORT_BITS, chunk_packing, cut
-from autonba.pipeline import ADDRESS_STAGES, GROUP_TO_WRITE, REQUANTIZE_STAGES
+from autonba.cost import dsp, ram
+from autonba.cost.arrays import Real, Truth, Whole, divided_up, log2_up
+from autonba.cost.primitives import KINDS, Logic, lanes, tree
+from autonba.pipeline import REQUANTIZE_STAGES
 
-Amounts = dict[str, float]
-Logic = Literal["lut", "ff"]
-UsesBlockRam = Callable[[int, int], bool]
+__all__ = ["KINDS", "Amounts", "Logic", "array", "coefficients", "memory", "nearest_held_out", "operands", "requantizers", "weigh",
+           "weight_memory"]
 
-
-def logic_parts(mapped: Plan, family: Family, uses_block_ram: UsesBlockRam, weights: Weights | None) -> dict[str, Amounts]:
-    """Amounts of each part, by name: "<chunk>/<kind>", or the kind where a design has one part of it."""
-    parts: dict[str, Amounts] = {}
-    for chunk in mapped.chunks:
-        ports = _Ports(mapped, chunk)
-        for kind, amounts in (
-            ("schedule", _schedule(ports)), ("sequence", _sequence(ports)), ("write", _write(ports)),
-            ("requantize", _requantize(chunk, family)), ("array", _array(ports, family, weights)),
-            ("rom", _roms(chunk, uses_block_ram, weights)),
-        ):
-            parts[f"{chunk.chunk.name}/{kind}"] = amounts
-    return parts | {"memory": _memories(mapped, uses_block_ram), "tokens": _tokens(mapped), "front": _front(mapped)}
+Amounts = dict[str, Real]
+KNOWN = "known"  # amounts in LUTs or registers, which need no coefficient
 
 
-def logic(mapped: Plan, family: Family, uses_block_ram: UsesBlockRam, weights: Weights | None) -> dict[str, dict[Logic, float]]:
-    """LUT and FF of each part."""
-    coefficients = _model(family)["coefficients"]
-    return {
-        part: {kind: sum(coefficients[kind][part.split("/")[-1]][name] * amount for name, amount in amounts.items())
-               for kind in ("lut", "ff")}
-        for part, amounts in logic_parts(mapped, family, uses_block_ram, weights).items()
-    }
-
-
-def logic_model_error(family: Family = "ecp5") -> dict[str, float]:
-    """Mean absolute error of "lut" and "ff" on designs left out of the fit, as a fraction."""
-    error: dict[str, float] = _model(family)["error"]
-    return error
-
-
-def coefficients(family: Family, kind: Logic) -> dict[str, dict[str, float]]:
+def coefficients(family: Family, kind: Logic) -> Mapping[str, Mapping[str, float]]:
     """Fitted weights of the amounts, by part."""
-    found: dict[str, dict[str, float]] = _model(family)["coefficients"][kind]
+    found: Mapping[str, Mapping[str, float]] = model(family)["coefficients"][kind]
     return found
 
 
+def nearest_held_out(family: Family, style: str, multipliers: int, count: int = 3) -> list[dict[str, Any]]:
+    """The designs held out of the fit that are most like one of so many multipliers, most of them of `style`.
+
+    Each has `name`, `style`, `multipliers`, and `lut` and `ff`, each `predicted` and `synthesized`. Those of the same style come first,
+    and of these the ones nearest in size.
+    """
+    return sorted(model(family)["held_out"], key=lambda row: (
+        row["style"] != style, abs(math.log(row["multipliers"] / multipliers)), row["name"]))[:count]
+
+
 @cache
-def _model(family: Family) -> dict[str, Any]:
-    model: dict[str, Any] = json.loads(files("autonba.cost").joinpath(f"logic_{family}.json").read_text())
-    return model
+def model(family: Family) -> dict[str, Any]:
+    """What `logic_<family>.json` holds."""
+    document: dict[str, Any] = json.loads(files("autonba.cost").joinpath(f"logic_{family}.json").read_text())
+    return document
 
 
-class _Ports:
-    """A chunk's memories and edges, and the widths that follow from them."""
-
-    def __init__(self, mapped: Plan, chunk: ChunkPlan) -> None:
-        self.chunk, self.layers = chunk, chunk.layers
-        name, own = chunk.chunk.name, {lp.layer.name for lp in chunk.layers}
-        self.main = [m for m in mapped.memories if m.reader == name and m.port == "main"]
-        self.residual = [m for m in mapped.memories if m.reader == name and m.port == "residual"]
-        self.output = [m for m in mapped.memories if m.writer == name]
-        self.tokens_in = [(e, mapped.buffers[e.buffer].rows.bit_length()) for e in mapped.edges if e.consumer in own]
-        self.tokens_out = [(e, mapped.buffers[e.buffer].rows.bit_length()) for e in mapped.edges if e.producer in own]
-        self.read_bits = max(_read_bits(m) for m in self.main)
-        self.residual_bits = max((_read_bits(m) for m in self.residual), default=1)
-        self.write_bits = [_write_bits(m) for m in self.output]
-        self.layer_bits = clog2(len(self.layers))
-        self.write_task_bits = self.layer_bits + (self.residual_bits if self.residual else 0) + sum(self.write_bits)
-        self.top_bits = 1 + max((lp.source.height + lp.pattern.span + lp.pattern.step).bit_length() for lp in self.layers)
-        self.banks = self.main[0].banks
-
-    def main_buffers(self) -> list[tuple[MemoryPlan, BufferPlan]]:
-        """The buffer that each layer reads."""
-        return [(m, b) for lp in self.layers for m in self.main for b in m.buffers if b.tensor.name == lp.root]
+def weigh(part: str, amounts: Amounts, family: Family, kind: Logic) -> Real:
+    """LUT or FF of a part with these amounts."""
+    of = coefficients(family, kind)[part]
+    return sum(amount if name == f"{KNOWN}_{kind}" else of.get(name, 0.0) * amount for name, amount in amounts.items())
 
 
-def _read_bits(memory: MemoryPlan) -> int:
-    return max(clog2(memory.depth), 1) + clog2(memory.lanes // memory.read_lanes)
-
-
-def _write_bits(memory: MemoryPlan) -> int:
-    return max(clog2(memory.depth), 1) + clog2(memory.lanes // memory.write_lanes)
-
-
-def table_size(columns: Iterable[Sequence[int]]) -> tuple[int, int]:
-    """Bits of the constants that differ between layers, each kind of values once; and those bits times the layers that differ."""
-    bits = cases = 0
-    for values in {tuple(column) for column in columns}:
-        if len(set(values)) > 1:
-            width = max(abs(v).bit_length() for v in values) + (min(values) < 0)
-            bits += width
-            cases += width * sum(v != max(values, key=values.count) for v in values)
-    return bits, cases
-
-
-def _schedule(ports: _Ports) -> Amounts:
-    pointers = tasks = tables = 0.0
-    for lp in ports.layers:
-        targets = [b for m in ports.output for b in m.buffers if b.tensor.name == lp.layer.name]
-        pointers += ports.read_bits + ports.top_bits + sum(
-            _write_bits(m) for m in ports.output if any(b in targets for b in m.buffers))
-        pointers += ports.residual_bits if lp.residual_root else 0
-        tasks += max(clog2(lp.tasks), 1)
-    for edge, _ in ports.tokens_in:
-        for values in ([edge.pattern.need(t) for t in range(edge.pattern.tasks)],
-                       [edge.pattern.release(t) for t in range(edge.pattern.tasks)]):
-            tables += table_size([values])[1]
+def array(multiplier: Multiplier, depthwise: Truth, *, weight_bits: Whole, input_bits: Whole, acc_bits: Whole, out_lanes: Whole,
+          terms: Whole, columns: Whole, drain_lanes: Whole, maximum: Truth, stages: Whole, family: Family,
+          weight_slices: Whole = 1, soft_weights: Truth = False, live: Real = 1.0) -> Amounts:
+    """Amounts of a multiplier array; `stages` cycles from its operands to its accumulators. Its weights come from so many slices
+    of words, whose outputs are multiplexed in front of it, or with `soft_weights` from a memory of LUTs."""
+    count = out_lanes * columns
+    inputs = columns * np.where(depthwise, out_lanes, 1) * terms * input_bits
+    sums = columns * (tree("lut", input_bits, terms) + input_bits) * (1 - np.asarray(depthwise, dtype=np.int64))
+    both = {f"{KNOWN}_{kind}": lanes(
+        multiplier, depthwise, kind, weight_bits=weight_bits, input_bits=input_bits, acc_bits=acc_bits, out_lanes=out_lanes,
+        terms=terms, columns=columns, family=family, live=live) for kind in KINDS}
+    word = live * out_lanes * terms * weight_bits
+    both[f"{KNOWN}_lut"] = both[f"{KNOWN}_lut"] + word * selectors(weight_slices, family)
+    if multiplier == "packed" and family != "ecp5":  # a memory's register and two more in front of the blocks make a shift register
+        shifted = word * np.asarray(soft_weights) * (1 - np.asarray(depthwise, dtype=np.int64))
+        both[f"{KNOWN}_lut"] = both[f"{KNOWN}_lut"] + shifted
+        both[f"{KNOWN}_ff"] = both[f"{KNOWN}_ff"] - 2 * shifted
     return {
-        "constant": 1, "layers": len(ports.layers), "pointers": pointers, "tasks": tasks, "tables": tables,
-        "tokens": sum(bits for _, bits in ports.tokens_in + ports.tokens_out),
-        "task": ports.write_task_bits + ports.read_bits + ports.top_bits,
-        "choices": (ports.write_task_bits + ports.read_bits + ports.top_bits) * (len(ports.layers) - 1),
+        **both, "constant": 1, "inputs": inputs, "drained": count * acc_bits * (drain_lanes != count),
+        "input_sums": sums if multiplier == "packed" else 0 * sums,
+        "maximum": maximum * count * input_bits * stages,
     }
 
 
-def _sequence(ports: _Ports) -> Amounts:
-    layers, chunk = ports.layers, ports.chunk
-    cursors = ports.main_buffers()
-    scale = [m.lanes // m.read_lanes for m, _ in cursors]
-    pixel = [b.pixel_words * s for (_, b), s in zip(cursors, scale, strict=True)]
-    row = [b.row_words * s for (_, b), s in zip(cursors, scale, strict=True)]
-    loops = [[lp.nest.run_words - 1 for lp in layers], [lp.nest.runs - 1 for lp in layers],
-             [lp.kernel_steps - 1 for lp in layers], [lp.kernel[0] - 1 for lp in layers],
-             [lp.nest.blocks_per_group - 1 for lp in layers],
-             [lp.nest.blocks // lp.nest.blocks_per_group - 1 for lp in layers], [lp.column_sets - 1 for lp in layers],
-             [lp.loops.rows - 1 for lp in layers], [max(lp.period - lp.beats, 0) for lp in layers]]
-    others = [row, pixel, [b.base * s for (_, b), s in zip(cursors, scale, strict=True)],
-              [b.rows * r for (_, b), r in zip(cursors, row, strict=True)],
-              [lp.nest.group_stride for lp in layers], [lp.nest.run_stride for lp in layers], [lp.nest.base for lp in layers],
-              [lp.stride[0] for lp in layers], [lp.source.height for lp in layers], [lp.source.width for lp in layers],
-              [lp.padding[1] for lp in layers], [lp.stride[1] for lp in layers], [ports.main.index(m) for m, _ in cursors],
-              [int(lp.loops.order == "block_outer") for lp in layers], [lp.weight_words for lp in layers]]
-    table_bits, cases = table_size(loops + others)
-    reach = max(lp.column_sets * lp.chunk.columns * lp.stride[1] + lp.kernel[1] + lp.chunk.taps + lp.padding[1] for lp in layers)
-    columns = 1 + reach.bit_length()
-    words = 1 + max(reach * p for p in pixel).bit_length()
+def selectors(slices: Whole, family: Family) -> Whole:
+    """LUTs that choose a bit of one of so many slices: a LUT6 of four, a LUT4 of two."""
+    return slices - 1 if family == "ecp5" else divided_up(slices - 1, 3)
+
+
+def operands(*, input_bits: Whole, in_lanes: Whole, taps: Whole, columns: Whole, banks: Whole, mains: Whole, strides: Whole,
+             drain_lanes: Whole, residual_bits: Whole, residuals: Whole) -> Amounts:
+    """Amounts of what lies between the memories and an array. `mains` and `residuals` are the memories read, `strides` different
+    horizontal ones."""
+    read, under = banks * in_lanes * input_bits, columns * taps * in_lanes * input_bits
     return {
-        "constant": 1, "layers": len(layers), "rows": ports.read_bits, "tops": ports.top_bits, "columns": columns, "words": words,
-        "pixel_words": (max(pixel) + 1).bit_length(), "weights": clog2(chunk.weight_words + 2 * chunk.stream_words),
-        "counters": sum(max(values).bit_length() for values in loops), "table": table_bits, "cases": cases,
-        "banks": (ports.banks - 1) * columns, "banked": ports.read_bits + words if ports.banks > 1 else 0,
+        "constant": 1, "padding": read, "sources": read * (mains - 1), "rotation": read * log2_up(banks),
+        "strides": under * (strides - 1), "residuals": drain_lanes * residual_bits,
+        "residual_sources": drain_lanes * residual_bits * np.maximum(residuals - 1, 0),
     }
 
 
-def _places(memory: MemoryPlan, tensors: Sequence[str | None]) -> list[list[int]]:
-    """Base, row and size of the buffers of `tensors` in a memory, zero where there is none."""
-    found = [next((b for b in memory.buffers if b.tensor.name == tensor), None) for tensor in tensors]
-    return [[0 if b is None else b.base for b in found], [0 if b is None else b.row_words for b in found],
-            [0 if b is None else b.rows * b.row_words for b in found]]
+def requantizers(*, drain_lanes: Whole, acc_bits: Whole, residual_bits: Whole, residual_factor_bits: Whole, shift_low: Whole,
+                 shift_range: Whole, write_bits: Whole, has_raw: Truth, requantizes: Truth, family: Family,
+                 parameter_slices: Whole = 1) -> Amounts:
+    """Amounts of a chunk's requantizers; `shift_range` bits tell the shifts apart. As for `array`, `parameter_slices`."""
+    product = acc_bits + MULTIPLIER_BITS
+    parts = dsp.product_parts(acc_bits, family)
+    some, lone = np.asarray(requantizes, dtype=np.int64), 1 - np.asarray(requantizes, dtype=np.int64)
+    each = {
+        "lanes": 1, "accumulators": acc_bits, "parts": (parts - 1) * product, "sums": product - shift_low,
+        "shift": shift_range * (product - shift_low), "results": np.minimum(write_bits, 9),
+        "residuals": np.where(residual_bits > 0, residual_bits + residual_factor_bits, 0),
+        "raw": acc_bits * has_raw * (REQUANTIZE_STAGES - 3),
+    }
+    chosen = drain_lanes * (acc_bits + MULTIPLIER_BITS * some) * selectors(parameter_slices, family)
+    return {**{name: drain_lanes * some * amount for name, amount in each.items()}, "alone": drain_lanes * lone * acc_bits,
+            f"{KNOWN}_lut": chosen}
 
 
-def _write(ports: _Ports) -> Amounts:
-    layers, chunk = ports.layers, ports.chunk
-    slots = 2 + ceil_div(ADDRESS_STAGES + chunk.array_stages, 4)
-    residual = ports.residual_bits if ports.residual else 0
-    own: list[list[int]] = [
-        [lp.parameter_words for lp in layers], [lp.column_sets for lp in layers], [lp.loops.rows for lp in layers],
-        [lp.channel_groups for lp in layers], [lp.out.width for lp in layers],
-        [int(lp.loops.order == "block_outer") for lp in layers]]
-    for memory in ports.output:
-        own += _places(memory, [lp.layer.name for lp in layers])
-    for memory in ports.residual:
-        own += _places(memory, [lp.residual_root for lp in layers])
-    bits, cases = table_size(own)
-    constants, constant_cases = table_size([
-        [lp.layer.shift for lp in layers], [lp.layer.bits for lp in layers], [int(lp.layer.raw) for lp in layers],
-        [lp.layer.residual_multiplier for lp in layers]])
-    banked = sum(clog2(m.banks) for m in ports.output)
+def weight_memory(width: Whole, depth: Whole, family: Family, *, written: Truth, slices: Whole) -> Amounts:
+    """Amounts of a memory of weights or of biases and multipliers; `written`: it is a RAM of so many slices, else a ROM."""
+    small = (depth > 1) & ~np.asarray(ram.in_blocks(width, depth, family))
+    rows = divided_up(depth, 16)
+    fixed, changed = small & ~np.asarray(written), small & np.asarray(written)
+    return {"columns": fixed * width, "bits": fixed * width * rows, "tiles": changed * divided_up(width, 4) * rows,
+            "words": changed * width, "slices": np.asarray(written) * slices}
+
+
+def memory(*, write_lanes: Whole, read_lanes: Whole, kept_lanes: Whole, lane_bits: Whole, banks: Whole, depth: Whole,
+           family: Family) -> Amounts:
+    """Amounts of a row buffer of words of max(write_lanes, read_lanes) channels; of the written lanes `kept_lanes` hold something."""
+    lanes_ = np.maximum(write_lanes, read_lanes)
+    choices, copies, rows = lanes_ // read_lanes, banks * (lanes_ // write_lanes), divided_up(depth, 16)
+    soft = 1 - np.asarray(ram.in_blocks(write_lanes * lane_bits, depth, family), dtype=np.int64)
+    kept = kept_lanes * lane_bits
     return {
-        "constant": 1, "layers": len(layers), "slots": slots * ports.write_task_bits, "addresses": sum(ports.write_bits),
-        "residual": residual, "stages": GROUP_TO_WRITE * ports.layer_bits, "pipeline": GROUP_TO_WRITE * sum(ports.write_bits),
-        "table": bits, "cases": cases, "requantizer": constants, "requantizer_cases": constant_cases, "banks": banked,
-        "counters": clog2(max(lp.parameter_words for lp in layers)) + clog2(max(lp.out.width for lp in layers)) + clog2(
-            max(lp.loops.rows for lp in layers)),
+        "selected": banks * read_lanes * lane_bits * (choices - 1), "selects": log2_up(choices) * banks,
+        "banks": (banks - 1) * np.maximum(log2_up(depth), 1), "copies": copies - 1,
+        "tiles": soft * copies * divided_up(kept, 4) * rows, "words": soft * copies * kept,
+        "rows": soft * copies * kept * (rows - 1), "bank_memories": soft * copies * rows,
     }
 
 
-def _requantize(chunk: ChunkPlan, family: Family) -> Amounts:
-    lanes, acc = chunk.chunk.drain_lanes, chunk.acc_bits
-    amounts: Amounts = dict.fromkeys(
-        ("lanes", "accumulators", "parts", "sums", "shift", "results", "residuals", "raw", "alone"), 0.0)
-    if not chunk.requantizes:
-        return amounts | {"alone": lanes * acc}
-    parts = len(cut(acc, PORT_BITS[family])) - 1
-    low, high = chunk.shifts
-    residual = chunk.residual_bits + chunk.residual_multiplier_bits if chunk.residual_bits else 0
-    return {
-        "lanes": lanes, "accumulators": lanes * acc, "parts": lanes * (parts - 1) * (acc + MULTIPLIER_BITS),
-        "sums": lanes * (acc + MULTIPLIER_BITS - low), "shift": lanes * (high - low).bit_length() * (acc + MULTIPLIER_BITS - low),
-        "results": lanes * min(chunk.write_bits, 9), "residuals": lanes * residual,
-        "raw": lanes * acc * (REQUANTIZE_STAGES - 3) if chunk.has_raw else 0, "alone": 0,
-    }
+def control(layers: Whole, row_tables: Whole, family: Family, kind: Logic) -> Real:
+    """LUT or FF of the control of a chunk without streamed weights, where no plan is at hand: so much for a chunk, for a layer and
+    for a bit of its tables of rows, fitted to what `autonba.cost.control` weighs of whole plans."""
+    chunk, layer, table = model(family)["control"][kind]
+    return chunk + layer * layers + table * row_tables
 
 
-def _array(ports: _Ports, family: Family, weights: Weights | None) -> Amounts:
-    chunk, spec = ports.chunk, ports.chunk.chunk
-    w, a, levels = chunk.weight_bits, chunk.input_bits, clog2(spec.terms)
-    lanes, total = spec.out_lanes * spec.columns, w + a
-    word = spec.weights_per_cycle * w
-    changing = word
-    if weights is not None and not chunk.stream_words:
-        words, changing = weight_rom(chunk, weights), 0
-        for value in words:
-            changing |= value ^ words[0]
-        changing = changing.bit_count()
-    live = changing / word
-    inputs = ports.banks * spec.in_lanes * a
-    tree = lanes * sum(ceil_div(spec.terms, 2 << level) * (total + level + 1) for level in range(levels))
-    packed, soft = spec.multiplier == "packed", spec.multiplier == "lut"
-    amounts: Amounts = {
-        "constant": 1, "weights": changing, "inputs": spec.columns * spec.taps * spec.in_lanes * a,
-        "accumulators": lanes * chunk.acc_bits, "tree": tree,
-        "drained": 0 if spec.drain_lanes == lanes else lanes * chunk.acc_bits,
-        "soft_adders": spec.multipliers * live * (w - 1) * total if soft else 0,
-        "soft_products": spec.multipliers * live * total if soft else 0,
-        "dsp_products": spec.multipliers * total if spec.multiplier == "dsp" else 0,
-        "packed_words": 0, "packed_operands": 0, "packed_carries": 0, "packed_sums": lanes * (total + levels) if packed else 0,
-        "padding": inputs, "sources": inputs * (len(ports.main) - 1), "rotation": inputs * clog2(ports.banks),
-        "strides": spec.columns * spec.taps * spec.in_lanes * a * (len({lp.stride[1] for lp in chunk.layers}) - 1),
-        "residuals": spec.drain_lanes * chunk.residual_bits, "residual_sources":
-            spec.drain_lanes * chunk.residual_bits * max(len(ports.residual) - 1, 0),
-        "maximum": lanes * a * chunk.array_stages if chunk.maximum else 0,
-    }
-    if packed:
-        packing = chunk_packing(spec, w, a, PORT_BITS[family])
-        shared = spec.out_lanes if spec.kind == "conv" else spec.columns
-        sizes = [min(packing.fields, shared - first) for first in range(0, shared, packing.fields)]
-        blocks = spec.terms * (spec.columns if spec.kind == "conv" else spec.out_lanes)
-        amounts["packed_words"] = blocks * sum((n - 1) * packing.spacing + total for n in sizes)
-        field, factor = (w, a) if spec.kind == "conv" else (a, w)
-        amounts["packed_operands"] = blocks * sum(n * field + factor for n in sizes)
-        amounts["packed_carries"] = blocks * sum(n - 1 for n in sizes) * packing.overlap
-    return amounts
-
-
-def _roms(chunk: ChunkPlan, uses_block_ram: UsesBlockRam, weights: Weights | None) -> Amounts:
-    amounts: Amounts = {"bits": 0, "columns": 0}
-    sizes = [(chunk.chunk.drain_lanes * parameter_bits(chunk), chunk.parameter_words)]
-    if not chunk.stream_words:
-        sizes.append((chunk.chunk.weights_per_cycle * chunk.weight_bits, chunk.weight_words))
-    for width, depth in sizes:
-        if not uses_block_ram(width, depth) and depth > 1:
-            amounts["columns"] += width
-            amounts["bits"] += width * ceil_div(depth, 16)
-    return amounts
-
-
-def _memories(mapped: Plan, uses_block_ram: UsesBlockRam) -> Amounts:
-    amounts: Amounts = dict.fromkeys(("tiles", "rows", "words", "banks", "bank_memories", "selected", "selects"), 0.0)
-    for memory in mapped.memories:
-        parts, choices = memory.lanes // memory.write_lanes, memory.lanes // memory.read_lanes
-        lanes = mapped.network.input.channels if memory.writer == SOURCE else memory.write_lanes
-        amounts["selected"] += memory.banks * memory.read_lanes * memory.lane_bits * (choices - 1)
-        amounts["selects"] += clog2(choices) * memory.banks
-        amounts["banks"] += (memory.banks - 1) * max(clog2(memory.depth), 1)
-        if not uses_block_ram(memory.write_lanes * memory.lane_bits, memory.depth):
-            copies, rows = memory.banks * parts, ceil_div(memory.depth, 16)
-            amounts["tiles"] += copies * ceil_div(lanes * memory.lane_bits, 4) * rows
-            amounts["words"] += copies * lanes * memory.lane_bits
-            amounts["rows"] += copies * lanes * memory.lane_bits * (rows - 1)
-            amounts["bank_memories"] += copies * rows
-    return amounts
-
-
-def _tokens(mapped: Plan) -> Amounts:
-    bits = [mapped.buffers[e.buffer].rows.bit_length() for e in mapped.edges]
-    return {"edges": len(bits), "bits": sum(bits)}
-
-
-def _front(mapped: Plan) -> Amounts:
-    inputs = [m for m in mapped.memories if m.writer == SOURCE]
-    return {"constant": 1, "chunks": len(mapped.chunks), "layers": len(mapped.layers), "pixel": 8 * mapped.network.input.channels,
-            "addresses": sum(_write_bits(m) for m in inputs), "inputs": len(inputs)}
+def top(chunks: Whole, layers: Whole, edges: Whole, family: Family, kind: Logic) -> Real:
+    """LUT or FF of row tokens and fronts, fitted as `control`."""
+    constant, chunk, layer, edge = model(family)["top"][kind]
+    return constant + chunk * chunks + layer * layers + edge * edges

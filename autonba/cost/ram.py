@@ -1,0 +1,53 @@
+"""Block RAM: the rules, over arrays. Shapes of blocks are those that Yosys chooses; blocks count in 18 Kbit."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from autonba.boards import Family
+from autonba.cost.arrays import Truth, Whole, divided_up
+
+# (data bits, words) of the shapes a block of 18 Kbit can take: Lattice FPGA-TN-02204, AMD UG473.
+BLOCK_SHAPES = ((1, 16384), (2, 8192), (4, 4096), (9, 2048), (18, 1024), (36, 512))
+# Words up to which a memory is built of LUTs: of 16 words each (ECP5), of 64 (AMD UG474, SLICEM), where block RAM is scarce.
+LUT_WORDS: dict[Family, int] = {"ecp5": 32, "xc7": 128, "xcup": 128}
+LEAST_BITS = 2048  # of a memory in block RAM
+
+
+def in_blocks(width: Whole, depth: Whole, family: Family) -> Truth:
+    """Whether a memory of `depth` words of `width` bits is built of block RAM; others are built of LUTs."""
+    return (depth > LUT_WORDS[family]) & (width * depth >= LEAST_BITS)
+
+
+def blocks(width: Whole, depth: Whole, family: Family, *, rom: bool = False) -> Whole:
+    """Blocks of a memory with one write and one read port, or of a ROM, whose depth slices share blocks; 0 without a bit."""
+    return _shape(width, depth, family, rom)[0]
+
+
+def depth_slices(width: Whole, depth: Whole, family: Family, *, rom: bool = False) -> Whole:
+    """Slices of so many words that its blocks hold: their outputs are multiplexed in LUTs. 1 for a memory that is built of LUTs."""
+    return np.where(in_blocks(width, depth, family), _shape(width, depth, family, rom)[1], 1)
+
+
+def _shape(width: Whole, depth: Whole, family: Family, rom: bool) -> tuple[Whole, Whole]:
+    """Blocks and depth slices of the shape of blocks that is chosen."""
+    best: Whole = None
+    least: Whole = None
+    chosen: Whole = None
+    for bits, words in reversed(BLOCK_SHAPES):
+        slices = divided_up(depth, words)
+        found = divided_up(width * slices, bits) if rom else divided_up(width, bits) * slices
+        # Yosys also weighs the output multiplexer, which decides on the ECP5.
+        cost = 128 * found + 0.5 * width * (slices - 1) if family == "ecp5" else found
+        if best is None:
+            best, least, chosen = found, cost, slices
+            continue
+        better = (cost < least) | ((cost == least) & ((found < best) | ((found == best) & (slices < chosen))))
+        best, least = np.where(better, found, best), np.where(better, cost, least)
+        chosen = np.where(better, slices, chosen)
+    return best, chosen
+
+
+def sliced_blocks(width: int, depth: Whole, slice_bits: int, family: Family) -> Whole:
+    """Blocks of a memory that is written in slices of `slice_bits`."""
+    return sum(blocks(min(slice_bits, width - low), depth, family) for low in range(0, width, slice_bits))
