@@ -1,8 +1,8 @@
 """Which part of a design each cell of a flat netlist belongs to.
 
 Registers, DSP blocks and memories are known by the hierarchical names of the nets that they drive, or else by their source line.
-LUTs, multiplexers and carry chains have no name of their own after synthesis: each belongs to the part that most of what it drives
-belongs to.
+LUTs, multiplexers and carry chains have no name of their own after synthesis: each belongs to the part that most of what it
+drives belongs to.
 """
 
 from __future__ import annotations
@@ -28,8 +28,9 @@ Part = dict[str, dict[str, int]]  # amounts of a design by part, "chunk/kind" or
 _IN_CHUNK = (("u_schedule", "schedule"), ("u_sequence", "sequence"), ("u_write", "write"), ("u_fetch", "fetch"),
              ("u_array", "array"), ("u_weights", "weights"), ("u_parameters", "weights"), ("lane[", "requantize"))
 _IN_TOP = (("u_mem_", "memory"), ("u_tokens_", "tokens"), ("u_loader", "load"))
-_BY_FILE = (("schedule_", "schedule"), ("sequence_", "sequence"), ("write_", "write"), ("fetch_", "fetch"), ("chunk_", "operands"),
-            ("requantize_", "requantize"), ("mac_", "array"), ("multiply_", "array"), ("adder_", "array"), ("rom_", "weights"),
+_BY_FILE = (("schedule_", "schedule"), ("sequence_", "sequence"), ("write_", "write"), ("fetch_", "fetch"),
+            ("chunk_", "operands"), ("requantize_", "requantize"), ("mac_", "array"), ("multiply_", "array"),
+            ("adder_", "array"), ("rom_", "weights"),
             ("weight_slice", "weights"), ("loader", "load"), ("row_tokens", "tokens"), ("row_buffer", "memory"),
             ("column_buffer", "memory"), ("ram_", "memory"))
 _TOP_KINDS = ("load", "tokens", "memory")
@@ -98,8 +99,8 @@ def part_of_name(net: str, chunks: list[str], top_chunk: str | None) -> str | No
 
 def _fixed(name: str, cell: dict[str, Any], driven: list[int], named: dict[int, str], chunks: list[str],
            top_chunk: str | None) -> str:
-    """Part of a register, DSP block or memory: by its source line where that tells a module of a chunk, whose ports have other names
-    too; else by the names of the nets that it drives."""
+    """Part of a register, DSP block or memory: by its source line where that tells a module of a chunk, whose ports have other
+    names too; else by the names of the nets that it drives."""
     votes = Counter(named[bit] for bit in driven if bit in named)
     found = max(sorted(votes), key=lambda part: (not part.endswith("/operands"), votes[part])) if votes else None
     if found is None:

@@ -5,8 +5,9 @@
     python -m benchmarks.fit_resources fit --family xc7                 # autonba/cost/logic_xc7.json, and the table of errors
 
 A design is synthesized flat, as the flows do it, and each cell is then counted for the part that it belongs to
-(`benchmarks/attribution.py`), so one run gives a sample of every part. What synthesis counted is kept in benchmarks/resources_<family>.json
-with a digest of the Verilog; a design whose Verilog has changed since is synthesized again, and `fit` refuses a stale one.
+(`benchmarks/attribution.py`), so one run gives a sample of every part. What synthesis counted is kept with a digest of the
+Verilog in benchmarks/resources_<family>.json; a design whose Verilog has changed since is synthesized again, and `fit` refuses a
+stale one.
 """
 
 from __future__ import annotations
@@ -168,7 +169,7 @@ def samples(family: Family) -> list[Sample]:
 
 
 def group_of(part: str) -> str:
-    """What a part is fitted with: registers between the parts of a chunk's data path bear the names of both, and LUTs go with them."""
+    """What a part is fitted with: registers between parts of a chunk's data path bear the names of both, and LUTs follow them."""
     chunk, _, kind = part.rpartition("/")
     return f"{chunk}/data" if kind in DATA_PARTS else part
 
@@ -268,8 +269,9 @@ def write_model(known: Sequence[Sample], family: Family) -> Iterator[str]:
         for kind in KINDS:
             counted, predicted = sample.total[kind], found[sample.name, kind]
             figures += f" {counted:7} {predicted:9.0f} {predicted / counted - 1:+6.1%} |"
-        blocks = " |".join(f" {sample.total[kind]}" + ("" if sample.total[kind] == sample.exact[kind] else f" NOT {sample.exact[kind]}")
-                           for kind in ("dsp", "bram"))
+        blocks = " |".join(
+            f" {sample.total[kind]}" + ("" if sample.total[kind] == sample.exact[kind] else f" NOT {sample.exact[kind]}")
+            for kind in ("dsp", "bram"))
         yield f"{'held out ' * sample.held_out + sample.name:34} {sample.multipliers:7} |{figures}{blocks}"
     for kind in KINDS:
         errors = [abs(row[kind]["predicted"] / row[kind]["synthesized"] - 1) for row in model["held_out"]

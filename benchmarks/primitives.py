@@ -2,9 +2,10 @@
 
     python -m benchmarks.primitives synthesize --family xc7    # about 30 CPU-minutes; autonba/cost/primitives_xc7.json
 
-A primitive is what one more lane of `mac_array` takes, its accumulators included and drained at once: the difference between arrays
-with and without it, so that whatever lanes share is not counted twice. Styles: `lut` and `dsp` lanes of so many terms; `packed`, a pack
-of output lanes that share an activation; `columns`, a pack of columns that share a weight. A pack is synthesized full and with one field.
+A primitive is what one more lane of `mac_array` takes, its accumulators included and drained at once: the difference between
+arrays with and without it, so that whatever lanes share is not counted twice. Styles: `lut` and `dsp` lanes of so many terms;
+`packed`, a pack of output lanes that share an activation; `columns`, a pack of columns that share a weight. A pack is synthesized
+full and with one field.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Thousands of accelerators at once, as tensors: busy cycles of every chunk and the resources they take.
 
-Cycles are those of `autonba.mapping`, tabulated for every layer and every choice of lanes; DSP, block RAM, LUT, FF and energy follow
-the rules of `autonba.cost`, with the fewest rows of buffer and without weights. What a search returns is checked with exact figures.
+Cycles are those of `autonba.mapping`, tabulated for every layer and every choice of lanes; DSP, block RAM, LUT, FF and energy
+follow the rules of `autonba.cost`, with few rows of buffer and without weights. What a search returns is checked exactly.
 Suffixes: B candidates, C chunks of a candidate, L layers of the network, S slots (places of layers), O/I choice of lanes.
 """
 
@@ -279,7 +279,7 @@ class _Chunks:
         self.shift_high = self.largest(torch.where(tables.requantized, tables.shift, 0))
         self.shift_low = self._smallest_shift(tables)
         self.write_bits, self.tables = self.largest(tables.write_bits), self.total(tables.row_tables.expand_as(chunk_BL)).numpy()
-        self.strides = sum(self.largest(tables.stride == stride) for stride in tables.stride.unique().tolist())
+        self.strides = sum(self.largest(tables.stride == stride) for stride in set(tables.stride.tolist()))
         self.weight_words, self.parameter_words = self.total(words_BL).numpy(), self.total(drains_BL).numpy()
         self.weight_word = self.multipliers * self.weight_bits
         self.parameter_word = self.drain * (self.acc_bits + MULTIPLIER_BITS * self.requantizes)
@@ -327,7 +327,8 @@ class _Chunks:
             drain_lanes=self.drain, acc_bits=self.acc_bits, residual_bits=self.residual_bits,
             residual_factor_bits=self.residual_factor, shift_low=self.shift_low,
             shift_range=bit_length(np.maximum(self.shift_high - self.shift_low, 0)), write_bits=self.write_bits,
-            has_raw=self.raw, requantizes=self.requantizes, family=family)
+            has_raw=self.raw, requantizes=self.requantizes, family=family,
+            parameter_slices=ram.depth_slices(self.parameter_word, self.parameter_words, family, rom=True))
         memories = [logic.weight_memory(width, depth, family, written=False, slices=0) for width, depth in (
             (self.weight_word, self.weight_words), (self.parameter_word, self.parameter_words))]
         return (arrays + logic.weigh("operands", operands, family, kind)

@@ -243,10 +243,13 @@ class _Search:
             loaded = words * load * (self.limits.load_bits / self.period)
         family, drain, count = self.family, group.drain_lanes, shapes.multipliers
         single = bool(maximum)
-        candidates = []
+        candidates: list[tuple[Multiplier, Floats, Floats]] = []
         stride = int(self.strides[own].max())
-        shared_luts = self._other_luts(group, own, stream, sum_bits, residual, load, depth)
-        for multiplier in ("lut", "dsp" if single else "packed") if self.limits.soft else ("dsp" if single else "packed",):
+        slices = ram.depth_slices(word_bits, depth, self.family, rom=not stream)
+        shared_luts = word_bits * logic.selectors(slices, self.family) + self._other_luts(group, own, stream, sum_bits, residual, load, depth)
+        hard: Multiplier = "dsp" if single else "packed"
+        styles: tuple[Multiplier, ...] = ("lut", hard) if self.limits.soft else (hard,)
+        for multiplier in styles:
             operand = input_bits if multiplier == "packed" else signed_bits
             acc = widths.accumulator(widths.beat_sum(weight_bits, operand, shapes.terms), sum_bits)
             blocks, luts = self._arrays(shapes, multiplier, weight_bits, operand, acc, stride, single)
@@ -287,8 +290,8 @@ class _Search:
         requantizers = logic.requantizers(
             drain_lanes=drain, acc_bits=acc, residual_bits=residual, residual_factor_bits=RESIDUAL_MULTIPLIER_BITS, shift_low=0,
             shift_range=SHIFT_RANGE, write_bits=9, has_raw=0, requantizes=True, family=family)
-        luts = (logic.weigh("requantize", requantizers, family, "lut")
-                + logic.control(len(own), sum(self.row_tables[n] for n in own), family, "lut"))
+        luts: Floats = (logic.weigh("requantize", requantizers, family, "lut")
+                        + logic.control(len(own), sum(self.row_tables[n] for n in own), family, "lut"))
         if stream:
             luts = luts + logic.weigh("fetch", {"constant": 1, "layers": len(stream), "port": self.limits.load_bits,
                                                 "addresses": log2_up(np.maximum(depth, 1)), "slices": load}, family, "lut")
@@ -297,9 +300,10 @@ class _Search:
     def _blocks(self, width: Ints, depth: Ints, *, sliced: bool) -> Ints:
         """Blocks of 18 Kbit of a memory of weights or parameters; one that is streamed into is a RAM for each slice."""
         port = self.limits.load_bits
-        found = (width // port * ram.blocks(port, depth, self.family) + ram.blocks(width % port, depth, self.family) if sliced
-                 else ram.blocks(width, depth, self.family, rom=True))
-        return ram.in_blocks(width, depth, self.family) * found
+        found: Ints = (ram.sliced_blocks(width, depth, port, self.family) if sliced
+                       else ram.blocks(width, depth, self.family, rom=True))
+        found = ram.in_blocks(width, depth, self.family) * found
+        return found
 
     # All chunks
 

@@ -208,6 +208,7 @@ def chunk_costs(options: Options, nests: Nests, widths: Widths, plans: Sequence[
         HOROWITZ_45NM, beats=beats, multiplied=total(nests.reads * (1 - maximum_L)[:, None]), groups=groups,
         requantized=total(groups_LS * (1 - raw_L)[:, None]), residuals=total(groups_LS * residual_L[:, None])))
 
+    slices = [ram.depth_slices(width, depth, family, rom=True) for width, depth in memories]
     amounts = {
         "operands": logic.operands(
             input_bits=a, in_lanes=options.into, taps=options.taps, columns=columns,
@@ -216,22 +217,26 @@ def chunk_costs(options: Options, nests: Nests, widths: Widths, plans: Sequence[
         "requantize": logic.requantizers(
             drain_lanes=drain, acc_bits=acc, residual_bits=res, residual_factor_bits=factor,
             shift_low=widths.shift_low[:, None], shift_range=widths.shift_range[:, None], write_bits=widths.write_bits[:, None],
-            has_raw=raw, requantizes=requantizes, family=family)}
+            has_raw=raw, requantizes=requantizes, parameter_slices=slices[1], family=family)}
     found = []
     for kind in logic.KINDS:
         lanes = [logic.weigh("array", logic.array(
             multiplier, depthwise, weight_bits=w, input_bits=a, acc_bits=acc, out_lanes=out, terms=terms, columns=columns,
             drain_lanes=drain, maximum=widths.maximum[:, None], stages=MULTIPLY_STAGES[multiplier] + 1 + log2_up(terms),
-            family=family), family, kind) for multiplier in MULTIPLIERS]
+            weight_slices=slices[0], soft_weights=~ram.in_blocks(*memories[0], family), family=family), family, kind)
+            for multiplier in MULTIPLIERS]
         found.append(np.choose(options.multiplier, lanes)
                      + sum(logic.weigh(part, own, family, kind) for part, own in amounts.items())
-                     + sum(logic.weigh("weights", logic.weight_memory(width, depth, family, written=False, slices=0), family, kind)
-                           for width, depth in memories)
+                     + sum(logic.weigh("weights", _rom(width, depth, family), family, kind) for width, depth in memories)
                      + logic.control(widths.layers, widths.tables, family, kind)[:, None]
                      + logic.top(1, 0, 0, family, kind) - logic.top(0, 0, 0, family, kind))
     lag = lag + PIPELINE_CYCLES * widths.layers[:, None]
     parts = [blocks, bram, *found, energy, lag, multipliers + 0 * acc]
     return busy * used, np.stack([np.asarray(part, dtype=float) * used for part in parts], axis=-1)
+
+
+def _rom(width: Ints, depth: Ints, family: Family) -> logic.Amounts:
+    return logic.weight_memory(width, depth, family, written=False, slices=0)
 
 
 def columns_of(nests: Nests, options: Options) -> Ints:

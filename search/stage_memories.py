@@ -1,6 +1,6 @@
 """Costs of the row buffers of every stage, and how often they are used.
 
-Block RAM, LUT and energies follow the rules of `autonba.cost` for the rows of buffer that `autonba.search.stage_variants` assumes.
+Block RAM, LUT and energies follow the rules of `autonba.cost` for the rows of buffer that `stage_variants` assumes.
 Suffixes: V variants, K memories, W drain lanes of a writer, R lanes of a reader, B banks.
 """
 

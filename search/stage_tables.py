@@ -100,7 +100,8 @@ class StageTables:
         stride = {kind: np.maximum(self.widths[kind].stride, 1)[:, None] for kind in ("a", "d")}
 
         def banks(options: Options, kind: str) -> Ints:
-            return log2_up(timing.banks(options.columns, stride[kind], options.taps))
+            found: Ints = log2_up(timing.banks(options.columns, stride[kind], options.taps))
+            return found
 
         def cost(key: tuple[str, str, str], rows: Ints, w: Ints, r: Ints, b: Ints) -> tuple[Any, Any, Any, Any]:
             """Block RAM, LUT, energy of a read, energy of all writes of a memory of variants `rows`; logarithms of sizes."""

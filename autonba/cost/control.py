@@ -1,6 +1,7 @@
-"""Amounts of the control of a planned accelerator, for `autonba.cost.logic`: schedulers, sequencers, writers, fetchers, row tokens, fronts.
+"""Amounts of the control of a planned accelerator, for `autonba.cost.logic`.
 
-Unlike the parts that grow with the data, these follow from the constants of every layer, so they need a whole plan.
+Control is what schedules, sequences, writes and fetches, and row tokens and fronts. Unlike the parts that grow with the data,
+these follow from the constants of every layer, so they need a whole plan.
 """
 
 from __future__ import annotations

@@ -26,7 +26,8 @@ def product(a_bits: Whole, b_bits: Whole, family: Family) -> Whole:
     else:
         wide, narrow = PORTS[family]
         a, b = np.maximum(a_bits - 1, 1), np.maximum(b_bits - 1, 1)
-        found = np.minimum(divided_up(a, wide - 1) * divided_up(b, narrow - 1), divided_up(b, wide - 1) * divided_up(a, narrow - 1))
+        found = np.minimum(divided_up(a, wide - 1) * divided_up(b, narrow - 1),
+                           divided_up(b, wide - 1) * divided_up(a, narrow - 1))
     there = (np.minimum(a_bits, b_bits) >= 2) & (np.asarray(a_bits) + b_bits >= LEAST_PRODUCT[family])
     return np.where(there, found, 0)
 

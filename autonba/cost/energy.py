@@ -100,7 +100,7 @@ class Datapath:
 
 
 def read(model: EnergyModel, banks: Whole, word: Whole, depth: Whole) -> Real:
-    """A read of all column banks of a row buffer of `depth` words of `word` bits; of a word, all lanes are read and some chosen."""
+    """A read of all column banks of a row buffer of `depth` words of `word` bits: all lanes of a word are read, some chosen."""
     return banks * model.access(word, depth * word)
 
 

@@ -1,9 +1,9 @@
 """LUT and FF of an accelerator: amounts of each part of it, times what an amount of that kind takes.
 
 The parts are the modules of the generated Verilog. Each has a few amounts, mostly bits. The lanes of arrays come from a table of
-synthesized ones (`autonba.cost.primitives`) and count once; the coefficients of the other amounts are the same in all designs and are
-fitted to whole designs (`logic_<family>.json`, written by `benchmarks/fit_resources.py`). Here are the parts that grow with a design
-and that searches weigh, over arrays; those of control, which need a whole plan, are in `autonba.cost.control`.
+synthesized ones (`autonba.cost.primitives`) and count once; the coefficients of the other amounts are the same in all designs and
+are fitted to whole designs (`logic_<family>.json`, written by `benchmarks/fit_resources.py`). Here are the parts that grow with a
+design and that searches weigh, over arrays; those of control, which need a whole plan, are in `autonba.cost.control`.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from autonba.cost.arrays import Real, Truth, Whole, divided_up, log2_up
 from autonba.cost.primitives import KINDS, Logic, lanes, tree
 from autonba.pipeline import REQUANTIZE_STAGES
 
-__all__ = ["KINDS", "Amounts", "Logic", "array", "coefficients", "memory", "nearest_held_out", "operands", "requantizers", "weigh",
-           "weight_memory"]
+__all__ = ["KINDS", "KNOWN", "Amounts", "Logic", "array", "coefficients", "control", "memory", "model", "nearest_held_out",
+           "operands", "requantizers", "top", "weigh", "weight_memory"]
 
 Amounts = dict[str, Real]
 KNOWN = "known"  # amounts in LUTs or registers, which need no coefficient
@@ -41,8 +41,8 @@ def coefficients(family: Family, kind: Logic) -> Mapping[str, Mapping[str, float
 def nearest_held_out(family: Family, style: str, multipliers: int, count: int = 3) -> list[dict[str, Any]]:
     """The designs held out of the fit that are most like one of so many multipliers, most of them of `style`.
 
-    Each has `name`, `style`, `multipliers`, and `lut` and `ff`, each `predicted` and `synthesized`. Those of the same style come first,
-    and of these the ones nearest in size.
+    Each has `name`, `style`, `multipliers`, and `lut` and `ff`, each `predicted` and `synthesized`. Those of the same style come
+    first, and of these the ones nearest in size.
     """
     return sorted(model(family)["held_out"], key=lambda row: (
         row["style"] != style, abs(math.log(row["multipliers"] / multipliers)), row["name"]))[:count]
@@ -74,7 +74,7 @@ def array(multiplier: Multiplier, depthwise: Truth, *, weight_bits: Whole, input
         terms=terms, columns=columns, family=family, live=live) for kind in KINDS}
     word = live * out_lanes * terms * weight_bits
     both[f"{KNOWN}_lut"] = both[f"{KNOWN}_lut"] + word * selectors(weight_slices, family)
-    if multiplier == "packed" and family != "ecp5":  # a memory's register and two more in front of the blocks make a shift register
+    if multiplier == "packed" and family != "ecp5":  # a memory's register and two before the blocks make a shift register
         shifted = word * np.asarray(soft_weights) * (1 - np.asarray(depthwise, dtype=np.int64))
         both[f"{KNOWN}_lut"] = both[f"{KNOWN}_lut"] + shifted
         both[f"{KNOWN}_ff"] = both[f"{KNOWN}_ff"] - 2 * shifted
@@ -131,7 +131,7 @@ def weight_memory(width: Whole, depth: Whole, family: Family, *, written: Truth,
 
 def memory(*, write_lanes: Whole, read_lanes: Whole, kept_lanes: Whole, lane_bits: Whole, banks: Whole, depth: Whole,
            family: Family) -> Amounts:
-    """Amounts of a row buffer of words of max(write_lanes, read_lanes) channels; of the written lanes `kept_lanes` hold something."""
+    """Amounts of a row buffer of words of max(write_lanes, read_lanes) channels; of those written `kept_lanes` hold values."""
     lanes_ = np.maximum(write_lanes, read_lanes)
     choices, copies, rows = lanes_ // read_lanes, banks * (lanes_ // write_lanes), divided_up(depth, 16)
     soft = 1 - np.asarray(ram.in_blocks(write_lanes * lane_bits, depth, family), dtype=np.int64)
@@ -145,8 +145,8 @@ def memory(*, write_lanes: Whole, read_lanes: Whole, kept_lanes: Whole, lane_bit
 
 
 def control(layers: Whole, row_tables: Whole, family: Family, kind: Logic) -> Real:
-    """LUT or FF of the control of a chunk without streamed weights, where no plan is at hand: so much for a chunk, for a layer and
-    for a bit of its tables of rows, fitted to what `autonba.cost.control` weighs of whole plans."""
+    """LUT or FF of the control of a chunk without streamed weights, where no plan is at hand: so much for a chunk, a layer and
+    a bit of its tables of rows, fitted to what `autonba.cost.control` weighs of whole plans."""
     chunk, layer, table = model(family)["control"][kind]
     return chunk + layer * layers + table * row_tables
 

@@ -1,10 +1,10 @@
 """LUT and FF of the lanes of multiplier arrays, from a table of synthesized ones.
 
-`primitives_<family>.json`, written by `python -m benchmarks.primitives`, holds for each style and pair of widths what one more lane (or
-pack) of an array takes, its accumulators included. Interpolation: trees of adders and accumulators are known bit by bit and taken off;
-what is left belongs to the multipliers and is proportional to the terms, linear between tabulated widths, and for packs linear in
-the number of fields. Styles: `lut`, `dsp` (a lane), `packed` (output lanes that share an activation), `columns` (columns that share
-a weight).
+`primitives_<family>.json`, written by `python -m benchmarks.primitives`, holds for each style and pair of widths what one more
+lane (or pack) of an array takes, its accumulators included. Interpolation: trees of adders and accumulators are known bit by bit
+and taken off; what is left belongs to the multipliers and is proportional to the terms, linear between tabulated widths, and for
+packs linear in the number of fields. Styles: `lut`, `dsp` (a lane), `packed` (output lanes that share an activation), `columns`
+(columns that share a weight).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _LEVELS = 9  # of an adder tree, at most
 
 
 def tree(kind: Logic, bits: Whole, terms: Whole) -> Whole:
-    """LUTs (a bit of an adder each) or registers of an adder tree of up to 512 terms of `bits` bits, a register after each level."""
+    """LUTs (a bit of an adder each) or registers of an adder tree of up to 512 terms of `bits` bits, registered at each level."""
     nodes, levels = _tree(kind)
     return nodes[terms] * bits + levels[terms]
 

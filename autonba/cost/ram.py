@@ -25,7 +25,7 @@ def blocks(width: Whole, depth: Whole, family: Family, *, rom: bool = False) -> 
 
 
 def depth_slices(width: Whole, depth: Whole, family: Family, *, rom: bool = False) -> Whole:
-    """Slices of so many words that its blocks hold: their outputs are multiplexed in LUTs. 1 for a memory that is built of LUTs."""
+    """Slices of as many words as a block holds: their outputs are multiplexed in LUTs. 1 for a memory that is built of LUTs."""
     return np.where(in_blocks(width, depth, family), _shape(width, depth, family, rom)[1], 1)
 
 
@@ -48,6 +48,6 @@ def _shape(width: Whole, depth: Whole, family: Family, rom: bool) -> tuple[Whole
     return best, chosen
 
 
-def sliced_blocks(width: int, depth: Whole, slice_bits: int, family: Family) -> Whole:
-    """Blocks of a memory that is written in slices of `slice_bits`."""
-    return sum(blocks(min(slice_bits, width - low), depth, family) for low in range(0, width, slice_bits))
+def sliced_blocks(width: Whole, depth: Whole, slice_bits: Whole, family: Family) -> Whole:
+    """Blocks of a memory that is written in slices of `slice_bits`, each a RAM of its own."""
+    return width // slice_bits * blocks(slice_bits, depth, family) + blocks(width % slice_bits, depth, family)

@@ -1,4 +1,4 @@
-"""Resources of a planned accelerator: DSP and block RAM as synthesis counts them, LUT and FF as `autonba.cost.logic` weighs its parts.
+"""Resources of a planned accelerator: DSP and block RAM as synthesis counts them, LUT and FF as `autonba.cost.logic` weighs them.
 
 DSP and block RAM follow Yosys' `synth_ecp5` and `synth_xilinx` (families xc7 and xcup) exactly when the weights are known, since
 synthesis removes ROM columns that never change; without weights every column counts. Nothing has been compared with Vivado.

@@ -1,7 +1,7 @@
 """Cycles of a layer on a chunk, and the columns that are read at once: the rules, over arrays.
 
-A visit takes a beat for each kernel row, each step of `taps` kernel columns and each word of input channels; visits follow each other
-every period, since the accumulators of the visit before leave meanwhile.
+A visit takes a beat for each kernel row, each step of `taps` kernel columns and each word of input channels; visits follow each
+other every period, since the accumulators of the visit before leave meanwhile.
 """
 
 from __future__ import annotations

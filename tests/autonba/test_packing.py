@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from autonba.accelerator import Chunk
-from autonba.packing import PORT_BITS, Packing, array_dsps, pack, pack_columns
+from autonba.packing import PORT_BITS, Packing, pack, pack_columns
 
 # weight and input bits: products of a 25-, 27- and 18-bit port
 PORT_LIMITS = {(2, 2): (12, 13, 9), (3, 3): (8, 9, 6), (4, 4): (4, 4, 3), (5, 5): (3, 3, 2), (6, 6): (2, 3, 2),
@@ -67,11 +66,3 @@ def test_every_product_is_exact(port: int, columns: bool) -> None:
                     if not columns:
                         got[:-1] -= half * factor
                     assert np.array_equal(got, fields * factor), (weight_bits, input_bits, packing, place, others)
-
-
-def test_blocks_of_an_array() -> None:
-    conv = Chunk(name="a", kind="conv", out_lanes=6, in_lanes=4, taps=3, columns=2, drain_lanes=2, multiplier="packed")
-    assert array_dsps(conv, 4, 4, PORT_BITS["xc7"]) == 2 * 2 * 12
-    assert array_dsps(conv, 8, 8, PORT_BITS["ecp5"]) == 2 * 6 * 12
-    depthwise = Chunk(name="b", kind="depthwise", out_lanes=4, in_lanes=4, taps=3, columns=5, drain_lanes=2, multiplier="packed")
-    assert array_dsps(depthwise, 8, 8, PORT_BITS["xc7"]) == 3 * 4 * 3
