@@ -246,7 +246,8 @@ class _Search:
         candidates: list[tuple[Multiplier, Floats, Floats]] = []
         stride = int(self.strides[own].max())
         slices = ram.depth_slices(word_bits, depth, self.family, rom=not stream)
-        shared_luts = word_bits * logic.selectors(slices, self.family) + self._other_luts(group, own, stream, sum_bits, residual, load, depth)
+        shared_luts = self._other_luts(group, own, stream, sum_bits, residual, load, depth)
+        shared_luts = shared_luts + word_bits * logic.selectors(slices, self.family)
         hard: Multiplier = "dsp" if single else "packed"
         styles: tuple[Multiplier, ...] = ("lut", hard) if self.limits.soft else (hard,)
         for multiplier in styles:
