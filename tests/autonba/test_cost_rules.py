@@ -1,0 +1,71 @@
+"""The rules of cost, which exact model and searches share, against counting one by one."""
+
+from __future__ import annotations
+
+import itertools
+import random
+
+import numpy as np
+import pytest
+
+from autonba.boards import Family
+from autonba.cost import dsp, ram, timing
+from autonba.cost.arrays import bit_length, divided_up, log2_up
+
+FAMILIES: tuple[Family, ...] = ("ecp5", "xc7", "xcup")
+
+
+def test_whole_numbers_alone_and_in_arrays() -> None:
+    numbers = [*range(1, 3000), *((1 << e) + d for e in range(2, 52) for d in (-1, 0, 1))]
+    assert [int(log2_up(n)) for n in numbers] == [(n - 1).bit_length() for n in numbers] == log2_up(np.array(numbers)).tolist()
+    assert [int(bit_length(n)) for n in [0, *numbers]] == [n.bit_length() for n in [0, *numbers]]
+    assert [divided_up(a, 7) for a in range(30)] == [sum(1 for _ in range(0, a, 7)) for a in range(30)]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_layer_against_its_loops(seed: int) -> None:
+    """Every beat of every visit, one by one."""
+    drawn = random.Random(seed)
+    kh, kw, taps, words = (drawn.randint(1, 5) for _ in range(4))
+    height, width, columns, blocks = (drawn.randint(1, 9) for _ in range(4))
+    drain = drawn.choice((1, 2, 4))
+    out_lanes = drain * drawn.randint(1, 4)
+    beats = sum(1 for _ in itertools.product(range(kh), range(0, kw, taps), range(words)))
+    groups = sum(1 for _ in itertools.product(range(columns), range(0, out_lanes, drain)))
+    visits = sum(1 for _ in itertools.product(range(height), range(0, width, columns), range(blocks)))
+    assert timing.beats(kh, kw, taps, words) == beats
+    assert timing.drain_cycles(columns, out_lanes, drain) == groups
+    assert timing.period(beats, groups) == max(beats, groups)
+    assert timing.visits(height, width, columns, blocks) == visits
+
+
+@pytest.mark.parametrize(("columns", "stride", "taps"), [*itertools.product((1, 2, 3, 8), (1, 2, 3), (1, 2, 3, 8))])
+def test_columns_that_are_read_at_once_lie_in_different_banks(columns: int, stride: int, taps: int) -> None:
+    banks = timing.banks(columns, stride, taps)
+    read = {column * stride + tap for column in range(columns) for tap in range(taps)}
+    assert len({column % banks for column in range(min(read), max(read) + 1)}) == max(read) + 1
+    assert banks // 2 <= max(read)
+
+
+@pytest.mark.parametrize("depthwise", [False, True])
+def test_packs_of_an_array(depthwise: bool) -> None:
+    """Each group of `fields` output lanes (columns, in a depthwise array) that share a factor is a pack."""
+    for lanes, terms, columns, fields in itertools.product((1, 4, 6), (1, 3), (1, 2, 5), (1, 2, 3)):
+        shared, others = (columns, lanes) if depthwise else (lanes, columns)
+        counted = sum(1 for _ in itertools.product(range(0, shared, fields), range(others), range(terms)))
+        assert int(dsp.packs(depthwise, lanes, terms, columns, fields)) == counted
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_blocks_of_a_memory(family: Family) -> None:
+    """18 Kbit as 512 x 36 to 16384 x 1; a memory takes as few as some shape allows, more only where that saves multiplexers."""
+    shapes = ((1, 16384), (2, 8192), (4, 4096), (9, 2048), (18, 1024), (36, 512))
+    for width, depth in itertools.product((1, 8, 9, 17, 36, 37, 72, 130), (33, 512, 513, 1025, 4096, 20000)):
+        every = {bits: -(-width // bits) * -(-depth // words) for bits, words in shapes}
+        found = int(ram.blocks(width, depth, family))
+        assert found in every.values()
+        assert found == min(every.values()) if family != "ecp5" else found >= min(every.values())
+        assert 0 < int(ram.blocks(width, depth, family, rom=True)) <= found
+    assert int(ram.blocks(72, 512, family)) == 2
+    assert int(ram.blocks(20, 1024, "xc7", rom=True)) == -(-20 * 2 // 36)  # slices of a ROM share blocks
+    assert int(ram.sliced_blocks(70, 512, 32, family)) == 1 + 1 + 1
