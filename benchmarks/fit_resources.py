@@ -29,7 +29,7 @@ from autonba.boards import Family
 from autonba.bundle import Bundle, read_json, write_json
 from autonba.cost import control, logic
 from autonba.cost.logic import KINDS, KNOWN, Logic
-from autonba.cost.resources import dsp_blocks, logic_parts, ram_blocks
+from autonba.cost.resources import chunk_dsps, dsp_blocks, logic_parts, ram_blocks, weight_blocks
 from autonba.flows.tools import find_tool
 from autonba.hwgen.generate import generate
 from autonba.mapping import Plan, plan
@@ -148,8 +148,11 @@ class Sample:
         self.multipliers = sum(chunk.multipliers for chunk in chunks if whole or chunk.name == module)
         self.style = bundle.design.accelerator.style if whole else bundle.design.accelerator.chunk(module).multiplier
         self.total = {kind: sum(part[kind] for part in self.counted.values()) for kind in ("lut", "ff", "dsp", "bram")}
-        self.exact = {"dsp": dsp_blocks(self.mapped, family), "bram": ram_blocks(self.mapped, family, bundle.weights)
-                      } if whole else {kind: self.total[kind] for kind in ("dsp", "bram")}
+        self.exact = {"dsp": dsp_blocks(self.mapped, family), "bram": ram_blocks(self.mapped, family, bundle.weights)}
+        if not whole:
+            chunk = next(chunk for chunk in self.mapped.chunks if chunk.chunk.name == module)
+            self.exact = {"dsp": chunk_dsps(chunk, family),
+                          "bram": weight_blocks(chunk, family, bundle.weights, bundle.design.accelerator)}
 
     def count(self, part: str, kind: str) -> int:
         """What synthesis counted of a part."""
@@ -224,7 +227,7 @@ def fit_control(known: Sequence[Sample], coefficients: Coefficients, kind: Logic
         for chunk in sample.mapped.chunks:
             own = [found[f"{chunk.chunk.name}/{part}"] for part in ("schedule", "sequence", "write")]
             tables = sum(control.row_tables(lp.pattern) for lp in chunk.layers)
-            rows.append([1.0, len(chunk.layers), tables])
+            rows.append([1.0, len(chunk.layers), sum(map(control.address_bits, chunk.layers)), tables])
             wanted.append(sum(own))
         top_rows.append([1.0, len(sample.mapped.chunks), len(sample.mapped.layers), len(sample.mapped.edges)])
         top_wanted.append(found["tokens"] + found["front"])
@@ -260,7 +263,8 @@ def write_model(known: Sequence[Sample], family: Family) -> Iterator[str]:
     for sample in known:
         if sample.held_out:
             model["held_out"].append({"name": sample.name, "multipliers": sample.multipliers, "style": sample.style, **{
-                kind: {"predicted": round(found[sample.name, kind]), "synthesized": sample.total[kind]} for kind in KINDS}})
+                kind: {"predicted": round(found[sample.name, kind]), "synthesized": sample.total[kind]} for kind in KINDS}, **{
+                kind: {"predicted": sample.exact[kind], "synthesized": sample.total[kind]} for kind in ("dsp", "bram")}})
     write_json(model_file(family), model)
     logic.model.cache_clear()
     yield f"{'':30} multipliers |" + "".join(f"  {kind:>6} predicted  error |" for kind in KINDS) + " dsp | bram"
@@ -279,6 +283,32 @@ def write_model(known: Sequence[Sample], family: Family) -> Iterator[str]:
         if errors:
             yield (f"{family} {kind}: {len(errors)} designs of at least {LARGE} multipliers held out, mean error "
                    f"{np.mean(errors):.1%}, worst {max(errors):.1%}")
+
+
+@main.command()
+def table() -> None:
+    """Write benchmarks/resources.md: predicted and synthesized amounts of all designs held out."""
+    lines = ["# Designs that the resource model was not fitted to", "",
+             "Predicted | synthesized by Yosys 0.70, of module `accelerator` (of a streaming chunk: of that chunk). Written by",
+             "`python -m benchmarks.fit_resources table`; `fit` makes the figures.", ""]
+    for family in sorted(BOARD):
+        rows = logic.model(family)["held_out"]
+        lines += [f"## {family}", "", "| design | multipliers | built of | DSP | block RAM | LUT | error | FF | error |",
+                  "|---|---|---|---|---|---|---|---|---|"]
+        for row in sorted(rows, key=lambda row: (-row["multipliers"], row["name"])):
+            both = {kind: f"{row[kind]['predicted']} | {row[kind]['synthesized']}".replace("|", "\\|")
+                    for kind in ("dsp", "bram", *KINDS)}
+            error = {kind: f"{row[kind]['predicted'] / row[kind]['synthesized'] - 1:+.1%}" for kind in KINDS}
+            lines.append(f"| {row['name']} | {row['multipliers']} | {row['style']} | {both['dsp']} | {both['bram']} | "
+                         f"{both['lut']} | {error['lut']} | {both['ff']} | {error['ff']} |")
+        lines.append("")
+        for kind in KINDS:
+            errors = [abs(row[kind]["predicted"] / row[kind]["synthesized"] - 1) for row in rows
+                      if row["multipliers"] >= LARGE]
+            lines.append(f"{kind.upper()}, {len(errors)} designs of at least {LARGE} multipliers: mean error "
+                         f"{np.mean(errors):.1%}, worst {max(errors):.1%}.  ")
+        lines.append("")
+    (REPOSITORY / "benchmarks" / "resources.md").write_text("\n".join(lines).rstrip() + "\n")
 
 
 if __name__ == "__main__":

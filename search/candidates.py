@@ -20,7 +20,7 @@ from autonba.arithmetic import LOGIT_BITS, MULTIPLIER_BITS, RESIDUAL_MULTIPLIER_
 from autonba.boards import Family
 from autonba.cost import dsp, energy, logic, ram, timing, widths
 from autonba.cost.arrays import Whole, bit_length, log2_up
-from autonba.cost.control import row_tables
+from autonba.cost.control import address_bits, row_tables
 from autonba.cost.energy import HOROWITZ_45NM, Datapath
 from autonba.errors import SpecError
 from autonba.mapping import LayerPlan, Plan, plan, required_buffers, word_nest
@@ -65,6 +65,7 @@ class NetworkTables:
     shift: Tensor  # (L,)
     stride: Tensor  # (L,) horizontal
     write_bits: Tensor  # (L,)
+    address_bits: Tensor  # (L,) of a row of its input and of its output
     row_tables: Tensor  # (L,) constants of the scheduler's tables of rows
     edge_writer: Tensor  # (E,) layer, L for the input
     edge_reader: Tensor  # (E,) layer, L for the output
@@ -128,6 +129,7 @@ def tabulate(
         shift=torch.tensor([lp.layer.shift for lp in plans]),
         stride=torch.tensor([lp.stride[1] for lp in plans]),
         write_bits=torch.tensor([LOGIT_BITS if lp.layer.raw else lp.out.bits + (not lp.out.signed) for lp in plans]),
+        address_bits=torch.tensor([address_bits(lp) for lp in plans]),
         row_tables=torch.tensor([row_tables(lp.pattern) for lp in plans]),
         edge_writer=torch.tensor([e[0] for e in edges]),
         edge_reader=torch.tensor([e[1] for e in edges]),
@@ -219,7 +221,8 @@ def layer_cycles(
     lanes = torch.tensor(space.lanes)
     blocks, beats = tables.blocks[row, kind, o, i], tables.beats[row, kind, o, i]
     drains = timing.drain_cycles(1, lanes[o], lanes[d])
-    return tables.positions * blocks * torch.maximum(beats, drains), blocks * beats, blocks * drains
+    period = torch.from_numpy(timing.period(beats.numpy(), drains.numpy()))
+    return tables.positions * blocks * period, blocks * beats, blocks * drains
 
 
 def evaluate(tables: NetworkTables, space: HardwareSpace, c: Candidates, family: Family = "ecp5") -> Costs:
@@ -278,7 +281,9 @@ class _Chunks:
         self.raw, self.maximum = self.largest(~tables.requantized), self.largest(tables.maximum)
         self.shift_high = self.largest(torch.where(tables.requantized, tables.shift, 0))
         self.shift_low = self._smallest_shift(tables)
-        self.write_bits, self.tables = self.largest(tables.write_bits), self.total(tables.row_tables.expand_as(chunk_BL)).numpy()
+        self.write_bits = self.largest(tables.write_bits)
+        self.addresses, self.tables = (self.total(values_L.expand_as(chunk_BL)).numpy()
+                                       for values_L in (tables.address_bits, tables.row_tables))
         self.strides = sum(self.largest(tables.stride == stride) for stride in set(tables.stride.tolist()))
         self.weight_words, self.parameter_words = self.total(words_BL).numpy(), self.total(drains_BL).numpy()
         self.weight_word = self.multipliers * self.weight_bits
@@ -334,7 +339,7 @@ class _Chunks:
         return (arrays + logic.weigh("operands", operands, family, kind)
                 + logic.weigh("requantize", requantizers, family, kind)
                 + sum(logic.weigh("weights", memory, family, kind) for memory in memories)
-                + logic.control(self.layers, self.tables, family, kind))
+                + logic.control(self.layers, self.addresses, self.tables, family, kind))
 
     @property
     def datapath(self) -> Datapath:

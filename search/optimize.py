@@ -23,7 +23,7 @@ from autonba.boards import Family
 from autonba.cost import dsp, logic, ram, timing, widths
 from autonba.cost.arrays import log2_up
 from autonba.cost.buffers import LOSS, RESIDUAL_ROWS, size_buffers
-from autonba.cost.control import row_tables
+from autonba.cost.control import address_bits, row_tables
 from autonba.cost.resources import estimate
 from autonba.cost.schedule import steady_state
 from autonba.errors import CapacityError, SpecError
@@ -199,6 +199,7 @@ class _Search:
             lp.weight_bits, lp.source.bits, lp.source.bits + (not lp.source.signed), lp.sum_bits,
             0 if lp.residual_root is None else network.tensors[lp.residual_root].bits + 1, lp.layer.op == "max_pool")
             for lp in self.plans])
+        self.address_bits = [address_bits(lp) for lp in self.plans]
         self.row_tables = [row_tables(lp.pattern) for lp in self.plans]
         self.stage = [max(lp.out.height, 4) for lp in self.plans]
         self.edges = _edges(network, self.names, self.plans)
@@ -292,7 +293,8 @@ class _Search:
             drain_lanes=drain, acc_bits=acc, residual_bits=residual, residual_factor_bits=RESIDUAL_MULTIPLIER_BITS, shift_low=0,
             shift_range=SHIFT_RANGE, write_bits=9, has_raw=0, requantizes=True, family=family)
         luts: Floats = (logic.weigh("requantize", requantizers, family, "lut")
-                        + logic.control(len(own), sum(self.row_tables[n] for n in own), family, "lut"))
+                        + logic.control(len(own), sum(self.address_bits[n] for n in own), sum(self.row_tables[n] for n in own),
+                                        family, "lut"))
         if stream:
             luts = luts + logic.weigh("fetch", {"constant": 1, "layers": len(stream), "port": self.limits.load_bits,
                                                 "addresses": log2_up(np.maximum(depth, 1)), "slices": load}, family, "lut")

@@ -18,7 +18,7 @@ from autonba.boards import Family
 from autonba.cost import dsp, logic, ram, timing
 from autonba.cost import widths as rules
 from autonba.cost.arrays import log2_up
-from autonba.cost.control import row_tables
+from autonba.cost.control import address_bits, row_tables
 from autonba.cost.energy import HOROWITZ_45NM, Datapath
 from autonba.errors import SpecError
 from autonba.mapping import LayerPlan, word_nest
@@ -104,6 +104,7 @@ class Widths:
     """Of the chunks of one kind in every variant (V,), zero where there is none; `input_bits` (V, M) by multiplier."""
 
     layers: Ints
+    addresses: Ints  # bits of the rows of layers' inputs and outputs
     tables: Ints  # constants of the schedule's tables of rows
     weight_bits: Ints
     input_bits: Ints
@@ -132,7 +133,7 @@ def chunk_widths(plans: Sequence[LayerPlan], stages: Sequence[Variant], kind: Li
     for stage in stages:
         own = [plans[n] for n in (stage.conv if kind == "a" else stage.depthwise)]
         if not own:
-            rows.append([0] * 3 + [[0] * 3] + [0] * 13)
+            rows.append([0] * 4 + [[0] * 3] + [0] * 13)
             continue
         read = {p: [lane_bits(t) for (_, r, port), t in stage.memories.items() if r == kind and port == p]
                 for p in ("main", "residual")}
@@ -140,7 +141,8 @@ def chunk_widths(plans: Sequence[LayerPlan], stages: Sequence[Variant], kind: Li
         packed = max(bits for bits, _ in read["main"])
         shifts = [lp.layer.shift for lp in own if not lp.layer.raw] or [0]
         rows.append([
-            len(own), sum(row_tables(lp.pattern) for lp in own), max(lp.weight_bits for lp in own), [plain, plain, packed],
+            len(own), sum(map(address_bits, own)), sum(row_tables(lp.pattern) for lp in own), max(lp.weight_bits for lp in own),
+            [plain, plain, packed],
             max((bits + (not signed) for bits, signed in read["residual"]), default=0),
             max(lp.layer.residual_multiplier.bit_length() for lp in own) if read["residual"] else 0,
             max(lp.sum_bits for lp in own), int(not all(lp.layer.raw for lp in own)),
@@ -228,7 +230,7 @@ def chunk_costs(options: Options, nests: Nests, widths: Widths, plans: Sequence[
         found.append(np.choose(options.multiplier, lanes)
                      + sum(logic.weigh(part, own, family, kind) for part, own in amounts.items())
                      + sum(logic.weigh("weights", _rom(width, depth, family), family, kind) for width, depth in memories)
-                     + logic.control(widths.layers, widths.tables, family, kind)[:, None]
+                     + logic.control(widths.layers, widths.addresses, widths.tables, family, kind)[:, None]
                      + logic.top(1, 0, 0, family, kind) - logic.top(0, 0, 0, family, kind))
     lag = lag + PIPELINE_CYCLES * widths.layers[:, None]
     parts = [blocks, bram, *found, energy, lag, multipliers + 0 * acc]

@@ -12,7 +12,7 @@ from functools import cache
 from autonba.accelerator import SOURCE
 from autonba.arithmetic import ceil_div, clog2
 from autonba.cost.logic import Amounts
-from autonba.mapping import BufferPlan, ChunkPlan, MemoryPlan, Plan, RowPattern
+from autonba.mapping import BufferPlan, ChunkPlan, LayerPlan, MemoryPlan, Plan, RowPattern
 from autonba.memory_image import parameter_bits
 from autonba.pipeline import ADDRESS_STAGES, GROUP_TO_WRITE
 
@@ -73,6 +73,11 @@ def table_size(columns: Iterable[Sequence[int]]) -> tuple[int, int]:
             bits += width
             cases += width * sum(v != max(values, key=values.count) for v in values)
     return bits, cases
+
+
+def address_bits(lp: LayerPlan) -> int:
+    """Bits that number the elements of a row of a layer's input and of its output, about as many as its addresses count."""
+    return clog2(lp.source.width * lp.source.channels) + clog2(lp.out.width * lp.out.channels)
 
 
 @cache

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from autonba.accelerator import Chunk
-from autonba.arithmetic import ceil_div
+from autonba.cost import timing
 from autonba.mapping import word_nest
 from autonba.network import Layer, Tensor, effective_kernel
 
@@ -18,6 +18,6 @@ def layer_cycles(layer: Layer, source: Tensor, out: Tensor, chunk: Chunk) -> int
         return 0
     kh, kw = effective_kernel(layer, source)
     nest = word_nest(layer, source, chunk, tuple(range(source.channels)), tuple(range(out.channels)))
-    beats = kh * ceil_div(kw, chunk.taps) * nest.words
-    drain = chunk.columns * chunk.out_lanes // chunk.drain_lanes
-    return out.height * ceil_div(out.width, chunk.columns) * nest.blocks * max(beats, drain)
+    beats = timing.beats(kh, kw, chunk.taps, nest.words)
+    drain = timing.drain_cycles(chunk.columns, chunk.out_lanes, chunk.drain_lanes)
+    return int(timing.visits(out.height, out.width, chunk.columns, nest.blocks) * timing.period(beats, drain))

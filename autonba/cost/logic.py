@@ -144,11 +144,11 @@ def memory(*, write_lanes: Whole, read_lanes: Whole, kept_lanes: Whole, lane_bit
     }
 
 
-def control(layers: Whole, row_tables: Whole, family: Family, kind: Logic) -> Real:
-    """LUT or FF of the control of a chunk without streamed weights, where no plan is at hand: so much for a chunk, a layer and
-    a bit of its tables of rows, fitted to what `autonba.cost.control` weighs of whole plans."""
-    chunk, layer, table = model(family)["control"][kind]
-    return chunk + layer * layers + table * row_tables
+def control(layers: Whole, address_bits: Whole, row_tables: Whole, family: Family, kind: Logic) -> Real:
+    """LUT or FF of the control of a chunk without streamed weights, where no plan is at hand: so much for a chunk, a layer, a
+    bit of the layers' addresses and one of their tables of rows, fitted to what `autonba.cost.control` weighs of whole plans."""
+    chunk, layer, address, table = model(family)["control"][kind]
+    return chunk + layer * layers + address * address_bits + table * row_tables
 
 
 def top(chunks: Whole, layers: Whole, edges: Whole, family: Family, kind: Logic) -> Real:

@@ -27,7 +27,12 @@ def estimate(mapped: Plan, family: Family = "ecp5", weights: Weights | None = No
 
 def dsp_blocks(mapped: Plan, family: Family = "ecp5") -> int:
     """DSP blocks of module `accelerator`."""
-    return sum(array_dsps(chunk, family) + chunk.chunk.drain_lanes * requantizer_dsps(chunk, family) for chunk in mapped.chunks)
+    return sum(chunk_dsps(chunk, family) for chunk in mapped.chunks)
+
+
+def chunk_dsps(chunk: ChunkPlan, family: Family = "ecp5") -> int:
+    """DSP blocks of a chunk."""
+    return array_dsps(chunk, family) + chunk.chunk.drain_lanes * requantizer_dsps(chunk, family)
 
 
 def array_dsps(chunk: ChunkPlan, family: Family = "ecp5") -> int:
@@ -46,7 +51,7 @@ def requantizer_dsps(chunk: ChunkPlan, family: Family = "ecp5") -> int:
 
 def ram_blocks(mapped: Plan, family: Family = "ecp5", weights: Weights | None = None) -> int:
     """Block RAMs of 18 Kbit of module `accelerator`."""
-    return (sum(_weight_blocks(chunk, family, weights, mapped.accelerator) for chunk in mapped.chunks)
+    return (sum(weight_blocks(chunk, family, weights, mapped.accelerator) for chunk in mapped.chunks)
             + sum(memory_blocks(memory, family, mapped.network.input.channels) for memory in mapped.memories))
 
 
@@ -70,9 +75,9 @@ def _weight_memories(chunk: ChunkPlan, weights: Weights | None, accelerator: Acc
          None if weights is None else parameter_rom(chunk, weights)))
 
 
-def _weight_blocks(chunk: ChunkPlan, family: Family, weights: Weights | None, accelerator: Accelerator) -> int:
-    """Blocks of weights and parameters. Columns of a ROM that never change are removed by synthesis; a memory that is loaded or
-    streamed into is a RAM for each slice of its words."""
+def weight_blocks(chunk: ChunkPlan, family: Family, weights: Weights | None, accelerator: Accelerator) -> int:
+    """Block RAMs of the weights and parameters. Columns of a ROM that never change are removed by synthesis; one that is
+    loaded or streamed into is a RAM for each slice of its words."""
     total = 0
     for width, depth, written, words in _weight_memories(chunk, weights, accelerator):
         if not ram.in_blocks(width, depth, family):
