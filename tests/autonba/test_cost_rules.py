@@ -67,5 +67,6 @@ def test_blocks_of_a_memory(family: Family) -> None:
         assert found == min(every.values()) if family != "ecp5" else found >= min(every.values())
         assert 0 < int(ram.blocks(width, depth, family, rom=True)) <= found
     assert int(ram.blocks(72, 512, family)) == 2
-    assert int(ram.blocks(20, 1024, "xc7", rom=True)) == -(-20 * 2 // 36)  # slices of a ROM share blocks
+    assert int(ram.blocks(37, 1536, "xc7", rom=True)) == -(-37 * 3 // 36) == 4  # slices of 512 words of a ROM share blocks
+    assert int(ram.blocks(37, 1536, "xc7")) == 5
     assert int(ram.sliced_blocks(70, 512, 32, family)) == 1 + 1 + 1

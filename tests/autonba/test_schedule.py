@@ -135,3 +135,12 @@ def test_buffers_lose_what_they_may_and_no_more() -> None:
     assert paces[0.0] == 1.0
     assert 1.0 <= paces[0.01] <= 1.01
     assert paces[0.01] < paces[0.3] <= 1.3
+
+
+def test_steps_that_trials_took_too_kindly_are_taken_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However few images a step is tried with, what is returned has the long-run speed."""
+    network = shuffled_block()
+    bare = on(network, conv_chunk(), depthwise_chunk())
+    wanted = steady_state(plan(network, size_buffers(network, bare)))
+    monkeypatch.setattr("autonba.cost.buffers.TRIAL", 2)
+    assert steady_state(plan(network, size_buffers(network, bare))).per_image == wanted.per_image
