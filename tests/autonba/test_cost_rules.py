@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import itertools
 import random
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 
 from autonba.boards import Family
-from autonba.cost import dsp, ram, timing
+from autonba.cost import dsp, logic, primitives, ram, resources, timing
 from autonba.cost.arrays import bit_length, divided_up, log2_up
+from autonba.hwgen.layout import ChunkLayout
+from autonba.mapping import MemoryPlan, plan
+from autonba.sim.example_designs import chip_design, stream_design
+from autonba.sim.shrink import Subject
 
 FAMILIES: tuple[Family, ...] = ("ecp5", "xc7", "xcup")
 
@@ -70,3 +75,41 @@ def test_blocks_of_a_memory(family: Family) -> None:
     assert int(ram.blocks(37, 1536, "xc7", rom=True)) == -(-37 * 3 // 36) == 4  # slices of 512 words of a ROM share blocks
     assert int(ram.blocks(37, 1536, "xc7")) == 5
     assert int(ram.sliced_blocks(70, 512, 32, family)) == 1 + 1 + 1
+
+
+def test_every_column_bank_is_a_memory() -> None:
+    def blocks(banks: int, lanes: int) -> int:
+        memory = MemoryPlan(name="m", writer="c", reader="d", port="main", write_lanes=4, read_lanes=lanes, lane_bits=8,
+                            signed=False, banks=banks, depth=1024, buffers=())
+        return resources.memory_blocks(memory, "xc7", 3)
+
+    assert blocks(1, 4) == 2
+    assert blocks(4, 4) == 4 * blocks(1, 4)
+    assert blocks(1, 8) == 2 * blocks(1, 4)
+
+
+@pytest.mark.parametrize("design", [chip_design, stream_design])
+def test_weight_memories_are_as_deep_as_they_are_built(design: Callable[[], Subject]) -> None:
+    """What stays on the chip, and two halves for streamed blocks."""
+    subject = design()
+    mapped = plan(subject.network, subject.accelerator)
+    for chunk in mapped.chunks:
+        (width, depth, *_), _ = resources._weight_memories(chunk, None, mapped.accelerator)
+        assert depth == ChunkLayout(mapped, chunk).weight_depth
+        assert width == chunk.chunk.weights_per_cycle * chunk.weight_bits
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_columns_share_the_registers_of_their_weights(family: Family) -> None:
+    one, two = (float(primitives.lanes("lut", False, "ff", weight_bits=6, input_bits=8, acc_bits=22, out_lanes=4, terms=8,
+                                       columns=columns, family=family)) for columns in (1, 2))
+    assert two == pytest.approx(2 * one - 4 * 8 * 6)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_designs_of_the_style_come_before_those_of_the_size(family: Family) -> None:
+    rows = logic.model(family)["held_out"]
+    for style, size in itertools.product({row["style"] for row in rows}, (1, 300, 5000)):
+        own = sum(row["style"] == style for row in rows)
+        found = [row["style"] for row in logic.nearest_held_out(family, style, size, count=len(rows))]
+        assert found[:own] == [style] * own

@@ -86,3 +86,25 @@ def test_image_is_the_sum_of_layers_and_ends() -> None:
     assert whole.buffer_writes > layers.buffer_writes
     assert whole.total == pytest.approx(sum((whole.macs, whole.requantization, whole.weight_reads, whole.parameter_reads,
                                              whole.buffer_reads, whole.buffer_writes, whole.dram)))
+
+
+def test_weights_are_read_from_the_whole_memory() -> None:
+    """Wires grow with it: a word of weights costs what its place among all of them does."""
+    mapped, flat = planned(), replace(NOTHING, memory_bit=1.0)
+    chunk, lp = mapped.chunks[0], mapped.layers["first"]
+    word = chunk.chunk.weights_per_cycle * chunk.weight_bits
+    beats, one = 24 * 2 * 9, flat.access(word, word * chunk.weight_words)
+    assert layer_energy(mapped, chunk, lp, flat).weight_reads == pytest.approx(beats * one)
+    assert chunk.weight_words > lp.weight_words
+
+
+def test_maxima_compare_and_do_not_multiply() -> None:
+    layers = (Layer(name="pool", op="max_pool", input=INPUT, out_channels=2, kernel=(2, 2), stride=(2, 2), shift=1),)
+    network = Network(input=Tensor(name=INPUT, channels=2, height=4, width=4, bits=8, signed=False), layers=layers,
+                      classes=("a", "b"))
+    chunk = Chunk(name="d", kind="depthwise", out_lanes=2, in_lanes=2, drain_lanes=1, multiplier="lut")
+    mapped = plan(network, size_buffers(network, Accelerator(chunks=(chunk,), allocation={"pool": "d"})))
+    products = layer_energy(mapped, mapped.chunks[0], mapped.layers["pool"], replace(NOTHING, multiply_bit_pair=1.0)).macs
+    sums = layer_energy(mapped, mapped.chunks[0], mapped.layers["pool"], replace(NOTHING, add_bit=1.0)).macs
+    assert products == 0
+    assert sums > 0
