@@ -42,7 +42,7 @@ BUILD = REPOSITORY / "build" / "resources"
 RIDGE = 0.0003  # weight that keeps coefficients small which the samples say nothing of
 PRIOR: dict[Family, Family] = {"xcup": "xc7"}  # fewer designs are synthesized for some, and their LUTs are alike
 PRIOR_RIDGE = 0.001  # weight that keeps coefficients near those of the other family
-DATA_PARTS = ("array", "operands", "weights", "requantize")
+DATA_PARTS = ("array", "operands", "weights")
 LARGE = 256  # multipliers from which a design counts as large
 family_option = click.option("--family", type=click.Choice(sorted(BOARD)), required=True)
 Coefficients = dict[str, dict[str, float]]  # by part, then amount

@@ -12,6 +12,8 @@ BLOCK_SHAPES = ((1, 16384), (2, 8192), (4, 4096), (9, 2048), (18, 1024), (36, 51
 # Words up to which a memory is built of LUTs: of 16 words each (ECP5), of 64 (AMD UG474, SLICEM), where block RAM is scarce.
 LUT_WORDS: dict[Family, int] = {"ecp5": 32, "xc7": 128, "xcup": 128}
 LEAST_BITS = 2048  # of a memory in block RAM
+BYTE = 9  # bits that share a write enable
+BLOCK_COST, SELECTOR_COST = 128, 0.5  # by which Yosys' memory_libmap chooses: of a block, of a bit of the output multiplexer
 
 
 def in_blocks(width: Whole, depth: Whole, family: Family) -> Truth:
@@ -30,15 +32,18 @@ def depth_slices(width: Whole, depth: Whole, family: Family, *, rom: bool = Fals
 
 
 def _shape(width: Whole, depth: Whole, family: Family, rom: bool) -> tuple[Whole, Whole]:
-    """Blocks and depth slices of the shape of blocks that is chosen."""
+    """Blocks and depth slices of the shape of blocks that is chosen.
+
+    Depth slices lie beside each other in a block: bit by bit in a ROM, in a RAM in bytes of 9 bits with a write enable each.
+    """
     best: Whole = None
     least: Whole = None
     chosen: Whole = None
     for bits, words in reversed(BLOCK_SHAPES):
         slices = divided_up(depth, words)
-        found = divided_up(width * slices, bits) if rom else divided_up(width, bits) * slices
-        # Yosys also weighs the output multiplexer, which decides on the ECP5.
-        cost = 128 * found + 0.5 * width * (slices - 1) if family == "ecp5" else found
+        kept = width if rom else BYTE * divided_up(width, BYTE) if bits >= BYTE else bits * divided_up(width, bits)
+        found = divided_up(kept * slices, bits)
+        cost = BLOCK_COST * found + SELECTOR_COST * width * (slices - 1)
         if best is None:
             best, least, chosen = found, cost, slices
             continue

@@ -97,6 +97,5 @@ def test_the_last_images_of_every_class_are_for_testing(tmp_path, monkeypatch):
         cifar10_run.split(tmp_path / "own", tmp_path / "other")
 
 
-@pytest.mark.xfail(strict=True, raises=BundleError, reason="written before reports named their design; the next run replaces it")
 def test_the_committed_design_is_whole():
     cifar10_run.check(Bundle(cifar10_run.FOLDER / "design"))
