@@ -25,6 +25,13 @@ def test_requantization_rounds_half_up_once_and_clamps(signed: bool) -> None:
         assert int(q.compute(np.array(acc), np.array(m), np.array(residual))) == min(max(rounded, low), high)
 
 
+@pytest.mark.parametrize("shift", [1, 2, 3, 7])
+def test_ties_round_up(shift: int) -> None:
+    q = Requantization(shift=shift, residual_multiplier=0, bits=8, signed=True)
+    ties = (2 * np.arange(-40, 40) + 1) << (shift - 1)  # odd halves
+    assert q.compute(ties, np.array(1)).tolist() == (np.arange(-40, 40) + 1).tolist()
+
+
 def test_unsigned_clamp_is_the_relu() -> None:
     q = Requantization(shift=0, residual_multiplier=0, bits=8, signed=False)
     assert q.compute(np.array([-5, 0, 7, 300]), np.array(1)).tolist() == [0, 0, 7, 255]

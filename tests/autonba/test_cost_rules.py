@@ -75,6 +75,7 @@ def test_blocks_of_a_memory(family: Family) -> None:
     assert int(ram.blocks(37, 1536, "xc7", rom=True)) == -(-37 * 3 // 36) == 4  # slices of 512 words of a ROM share blocks
     assert int(ram.blocks(37, 1536, family)) == -(-45 * 3 // 36) == 4  # of a RAM in bytes of 9 bits
     assert int(ram.blocks(80, 1352, family)) == -(-81 * 3 // 36) == 7  # counted by Yosys
+    assert int(ram.blocks(10, 1100, "xc7")) == 2  # ten bits are two bytes: as a ROM it would be 1
     assert int(ram.sliced_blocks(70, 512, 32, family)) == 1 + 1 + 1
 
 

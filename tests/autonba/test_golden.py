@@ -53,3 +53,5 @@ def test_the_first_of_equal_results_is_the_class() -> None:
     own = LayerWeights(weight=np.ones((2, 2, 2, 2), int), bias=np.zeros(2, int))
     images = np.arange(3 * 8).reshape(3, 2, 2, 2) % 4
     assert predict(network(layer, signed=False), {"a": own}, images).tolist() == [0, 0, 0]
+    own = LayerWeights(weight=np.ones((2, 2, 2, 2), int), bias=np.array([0, 1]))
+    assert predict(network(layer, signed=False), {"a": own}, images).tolist() == [1, 1, 1]
