@@ -15,7 +15,7 @@ from autonba.search.spaces import Choice
 
 BLOCKS = ("k3_e3", "k3_e1_g2", "skip", "k5_e1", "k3_e3")
 DRAWN = 24
-CONTROL = 800  # LUT or FF of the control of a design of up to 4 chunks that the estimate may be off by
+CONTROL = 1200  # LUT or FF of the control of a design of up to 4 chunks that the estimate may be off by
 
 
 @pytest.mark.parametrize(("family", "board"), [("ecp5", "ulx3s-85f"), ("xc7", "pynq-z2"), ("xcup", "ultra96-v2")])
