@@ -1,8 +1,8 @@
 """The designs behind the LUT and FF model: random ones to fit it to, and whole ones, never fitted to, to judge it by.
 
-Fitted to are designs of 2 to 600 multipliers on networks of up to 14 layers, with every kind of chunk, multiplier and memory,
-streamed and loadable weights among them. Held out are designs as people build them. A design is the same for all families but for
-its board.
+Drawn to fit to are designs of up to 600 multipliers on networks of up to 14 layers, with every kind of chunk, multiplier and
+memory, streamed and loadable weights among them. Held out are designs as people build them. A design is the same for all families
+but for its board.
 """
 
 from __future__ import annotations
