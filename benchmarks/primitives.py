@@ -10,6 +10,7 @@ full and with one field.
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
 import subprocess
@@ -50,7 +51,7 @@ class Array:
 
     style: str
     weight_bits: int
-    input_bits: int  # signed; unsigned in packed arrays
+    input_bits: int  # signed, but never negative, as activations are; unsigned in packed arrays
     terms: int
     lanes: int
     columns: int
@@ -70,15 +71,27 @@ class Array:
         return self.lanes * self.terms * self.weight_bits
 
     @property
+    def inputs(self) -> int:
+        """Numbers that it takes a cycle."""
+        return self.columns * (self.lanes if self.style == "columns" else 1) * self.terms
+
+    @property
+    def varying_bits(self) -> int:
+        """Bits of an input without its sign."""
+        return self.input_bits - (self.style in ("lut", "dsp"))
+
+    @property
     def input_port(self) -> int:
         """Bits of its port of inputs."""
-        return self.columns * (self.lanes if self.style == "columns" else 1) * self.terms * self.input_bits
+        return self.inputs * self.varying_bits
 
     def verilog(self) -> str:
         """A module with the array alone, which synthesis keeps."""
         shared = self.style != "columns"
         drain = self.lanes * self.columns
         multiplier = {"lut": 0, "dsp": 1}.get(self.style, 2)
+        sign = "1'b0, " if self.varying_bits < self.input_bits else ""
+        operands = ", ".join(f"{sign}inputs[{n * self.varying_bits} +: {self.varying_bits}]" for n in reversed(range(self.inputs)))
         return (
             f"(* keep_hierarchy *) module {self.name} (input clk, input rst, input [{self.weight_port - 1}:0] weights,\n"
             f"  input [{self.input_port - 1}:0] inputs, input valid, input first, input last, output done,\n"
@@ -124,15 +137,22 @@ def script(arrays: list[Array], family: Family) -> str:
 
 
 def synthesize(arrays: list[Array], family: Family, folder: Path, yosys: str | Path) -> dict[str, dict[str, int]]:
-    """Cells of each array, by name and kind."""
+    """Cells of each array, by name and kind; kept in `folder`, and taken from there while what is synthesized is the same."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name in LIBRARY:
-        (folder / f"{name}.v").write_text((LIBRARY_FOLDER / f"{name}.v").read_text())
-    (folder / "arrays.v").write_text("".join(array.verilog() for array in arrays) + _top(arrays))
-    (folder / "run.ys").write_text(script(arrays, family))
+    sources = {f"{name}.v": (LIBRARY_FOLDER / f"{name}.v").read_text() for name in LIBRARY}
+    sources["arrays.v"] = "".join(array.verilog() for array in arrays) + _top(arrays)
+    sources["run.ys"] = script(arrays, family)
+    digest = hashlib.sha256(json.dumps(sources).encode()).hexdigest()
+    kept = folder / "kept.json"
+    if kept.exists() and (found := read_json(kept))["sources"] == digest:
+        return dict(found["cells"])
+    for name, text in sources.items():
+        (folder / name).write_text(text)
     subprocess.run([str(yosys), "-q", "-s", "run.ys"], cwd=folder, check=True, capture_output=True)
     modules = json.loads((folder / "cells.json").read_text())["modules"]
-    return {array.name: modules[f"\\{array.name}"]["num_cells_by_type"] for array in arrays}
+    cells = {array.name: modules[f"\\{array.name}"]["num_cells_by_type"] for array in arrays}
+    write_json(kept, {"sources": digest, "cells": cells})
+    return cells
 
 
 def _top(arrays: list[Array]) -> str:
@@ -161,10 +181,7 @@ def run(family: Family) -> None:
     arrays = sorted(wanted.values(), key=lambda array: array.name)
     for first in range(0, len(arrays), BATCH):
         part = arrays[first : first + BATCH]
-        kept = folder / f"{first}.json"
-        if not kept.exists():
-            write_json(kept, synthesize(part, family, folder / str(first), find_tool("yosys")))
-        cells |= read_json(kept)
+        cells |= synthesize(part, family, folder / str(first), find_tool("yosys"))
         click.echo(f"{family}: {first + len(part)} of {len(arrays)} arrays")
     rows = []
     for key, more, less in pairs(family):

@@ -1,36 +1,44 @@
-// Product of a few bits of a number with `b`, in LUTs: a conditional addition for each bit. Combinational.
+// Product of a slice of a number with `b`, in LUTs: an adder for each radix-4 Booth digit. Combinational.
 module multiply_slice #(
-    parameter A_BITS = 2,
-    parameter B_BITS = 5,
-    parameter A_SIGNED = 1  // 1: the last bit of `a` subtracts
+    parameter A_BITS = 4,
+    parameter B_BITS = 5
 ) (
-    input  wire [A_BITS-1:0]        a,
+    input  wire [A_BITS-1:0]        a,      // signed
+    input  wire                     below,  // the number's bit under the slice, which counts as one more; 0: there is none
     input  wire [B_BITS-1:0]        b,      // signed
-    output wire [A_BITS+B_BITS-1:0] product // signed
+    output wire [A_BITS+B_BITS-1:0] product // signed: (a + below) * b
 );
-    // Sum i holds the products of bits 0 .. i, without the i lowest bits, which are final.
-    wire [A_BITS*(B_BITS+1)-1:0] sums;
+    localparam DIGITS = (A_BITS + 1) / 2;  // digit i is -2, -1, 0, 1 or 2, by bits 2i+1, 2i and 2i-1 of the number
+    localparam ROW_BITS = B_BITS + 2;
+    localparam LAST_BITS = A_BITS + B_BITS - 2 * (DIGITS - 1);
+
+    wire [2*DIGITS:0] number;
+    wire [DIGITS*ROW_BITS-1:0] sums;  // sum i: products of digits 0 .. i, without the 2i lowest bits, which are final
+
+    assign number[A_BITS:0] = {a, below};
 
     genvar i;
     generate
-        for (i = 0; i < A_BITS; i = i + 1) begin : row
-            wire [B_BITS:0] above;
-            wire [B_BITS:0] term = {b[B_BITS-1], b} & {(B_BITS + 1){a[i]}};
-            wire [B_BITS:0] sum;
+        if (A_BITS < 2 * DIGITS) begin : odd
+            assign number[A_BITS+1] = a[A_BITS-1];
+        end
+        for (i = 0; i < DIGITS; i = i + 1) begin : row
+            wire minus = number[2*i+2];
+            wire one = number[2*i+1] ^ number[2*i];
+            wire two = (minus ^ number[2*i+1]) & ~one;
+            // b or 2b, inverted where the digit is negative; the one that then lacks is carried in from a bit below.
+            wire [B_BITS:0] term = {B_BITS + 1{minus}} ^ ({B_BITS + 1{one}} & {b[B_BITS-1], b} | {B_BITS + 1{two}} & {b, 1'b0});
+            wire [ROW_BITS-1:0] above;
+            wire unused;
             if (i == 0) begin : none
-                assign above = {(B_BITS + 1){1'b0}};
+                assign above = {ROW_BITS{1'b0}};
             end else begin : some
-                assign above = {sums[i*(B_BITS+1)-1], sums[(i-1)*(B_BITS+1)+1 +: B_BITS]};
-                assign product[i-1] = sums[(i-1)*(B_BITS+1)];
+                assign above = {{2{sums[i*ROW_BITS-1]}}, sums[(i-1)*ROW_BITS+2 +: B_BITS]};
+                assign product[2*i-2 +: 2] = sums[(i-1)*ROW_BITS +: 2];
             end
-            if (A_SIGNED == 1 && i == A_BITS - 1) begin : sign
-                assign sum = above - term;
-            end else begin : magnitude
-                assign sum = above + term;
-            end
-            assign sums[i*(B_BITS+1) +: B_BITS+1] = sum;
+            assign {sums[i*ROW_BITS +: ROW_BITS], unused} = {above, minus} + {term[B_BITS], term, minus};
         end
     endgenerate
 
-    assign product[A_BITS-1 +: B_BITS+1] = sums[(A_BITS-1)*(B_BITS+1) +: B_BITS+1];
+    assign product[2*DIGITS-2 +: LAST_BITS] = sums[(DIGITS-1)*ROW_BITS +: LAST_BITS];
 endmodule

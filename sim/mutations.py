@@ -73,7 +73,8 @@ MUTATIONS = (
              old=r"finished\[DRAIN_LANES\*ACC_BITS-1:0\]", new="finished[LANES*ACC_BITS-1 -: DRAIN_LANES*ACC_BITS]"),
     Mutation(fault="sum without sign extension", file="adder_tree.v",
              old=r"SIGNED == 1 \? low\[HALF_BITS-1\] : 1'b0", new="1'b0"),
-    Mutation(fault="sign bit of a weight adds", file="multiply_slice.v", old="above - term", new="above + term"),
+    Mutation(fault="sign bit of a weight adds", file="multiply_slice.v", old=r"minus = number\[2\*i\+2\];",
+             new="minus = (i < DIGITS - 1) & number[2*i+2];"),
     Mutation(fault="taps in wrong order", file="chunk_wide.v", old=r"under\[\(k\*", new="under[((1 - k)*"),
     # Memories and addresses
     Mutation(fault="wrong rotation of the banks", file="column_rotate.v", old=r"first\[s\] \?", new="first[0] ?"),

@@ -113,6 +113,8 @@ def test_arrays_of_every_kind_are_lint_clean(parameters: dict[str, int], library
     ("mac_array", "if (clear)", "if (rst)"),
     ("mac_array", "first[PIPELINE-1] ||", ""),
     ("adder_tree", "low_sign = SIGNED == 1 ?", "low_sign = SIGNED == 2 ?"),
+    ("multiply_slice", "{2{sums[", "2'b0 & {2{sums["),
+    ("multiply_lut", ".below(a[LOW-1])", ".below(1'b0)"),
 ])
 def test_faults_of_an_array_are_found(file: str, old: str, new: str, library: Path, tmp_path: Path, simulator: str) -> None:
     path = library / f"{file}.v"
@@ -120,6 +122,51 @@ def test_faults_of_an_array_are_found(file: str, old: str, new: str, library: Pa
     assert old in text
     path.write_text(text.replace(old, new, 1))
     assert "must" in compare_arrays(ARRAYS, library, tmp_path / "bench", simulator)
+
+
+EVERY_PRODUCT = """
+module every_product #(parameter A_BITS = 2, parameter B_BITS = 2);
+    reg clk = 0;
+    reg signed [A_BITS-1:0] a;
+    reg signed [B_BITS-1:0] b;
+    reg signed [A_BITS+B_BITS-1:0] latest, wanted;
+    wire signed [A_BITS+B_BITS-1:0] product;
+    integer n;
+    multiply_lut #(.A_BITS(A_BITS), .B_BITS(B_BITS)) u_multiply (.clk(clk), .a(a), .b(b), .product(product));
+    initial for (n = 0; n <= 1 << (A_BITS + B_BITS); n = n + 1) begin
+        a = n;
+        b = n >> A_BITS;
+        #1 clk = 1;
+        wanted = latest;
+        latest = a * b;
+        #1 clk = 0;
+        if (n > 0 && product !== wanted) $display("%0d x %0d bits must give %0d, not %0d", A_BITS, B_BITS, wanted, product);
+    end
+endmodule
+module bench;
+    genvar w, i;
+    generate
+        for (w = 2; w <= 8; w = w + 1) for (i = 2; i <= 9; i = i + 1) every_product #(w, i) u_every ();
+    endgenerate
+endmodule
+"""
+
+
+def every_product(library: Path) -> str:
+    """What a bench that multiplies all pairs of numbers of all widths in LUTs has to say."""
+    (library / "bench.v").write_text(EVERY_PRODUCT)
+    sources = ["multiply_lut.v", "multiply_slice.v", "bench.v"]
+    subprocess.run(["iverilog", "-g2005", "-s", "bench", "-o", "bench.vvp", *sources], cwd=library, check=True)
+    return subprocess.run(["vvp", "-n", "bench.vvp"], cwd=library, check=True, capture_output=True, text=True).stdout
+
+
+@pytest.mark.skipif(shutil.which("iverilog") is None, reason="needs Icarus Verilog")
+def test_soft_multipliers_are_exact_for_all_numbers(library: Path) -> None:
+    assert every_product(library) == ""
+    text = (library / "multiply_slice.v").read_text()
+    assert "minus ^ number" in text
+    (library / "multiply_slice.v").write_text(text.replace("minus ^ number", "minus & number"))
+    assert "must give" in every_product(library)
 
 
 @pytest.mark.slow
