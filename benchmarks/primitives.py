@@ -91,7 +91,8 @@ class Array:
         drain = self.lanes * self.columns
         multiplier = {"lut": 0, "dsp": 1}.get(self.style, 2)
         sign = "1'b0, " if self.varying_bits < self.input_bits else ""
-        operands = ", ".join(f"{sign}inputs[{n * self.varying_bits} +: {self.varying_bits}]" for n in reversed(range(self.inputs)))
+        bits = self.varying_bits
+        operands = ", ".join(f"{sign}inputs[{n * bits} +: {bits}]" for n in reversed(range(self.inputs)))
         return (
             f"(* keep_hierarchy *) module {self.name} (input clk, input rst, input [{self.weight_port - 1}:0] weights,\n"
             f"  input [{self.input_port - 1}:0] inputs, input valid, input first, input last, output done,\n"
@@ -99,8 +100,8 @@ class Array:
             f"  mac_array #(.OUT_LANES({self.lanes}), .TERMS({self.terms}), .COLUMNS({self.columns}), .SHARED({int(shared)}),\n"
             f"    .DRAIN_LANES({drain}), .WEIGHT_BITS({self.weight_bits}), .INPUT_BITS({self.input_bits}),\n"
             f"    .ACC_BITS({self.acc_bits}), .MULTIPLIER({multiplier}), .FIELDS({self.fields}), .SPACING({self.spacing}))\n"
-            "  u_array (.clk(clk), .rst(rst), .weights(weights), .inputs(inputs), .beat_valid(valid), .beat_first(first),\n"
-            "    .beat_last(last), .beat_maximum(1'b0), .block_done(done), .drain(drain));\nendmodule\n")
+            f"  u_array (.clk(clk), .rst(rst), .weights(weights), .inputs({{{operands}}}), .beat_valid(valid),\n"
+            "    .beat_first(first), .beat_last(last), .beat_maximum(1'b0), .block_done(done), .drain(drain));\nendmodule\n")
 
 
 def pairs(family: Family) -> Iterator[tuple[dict[str, Any], Array, Array]]:

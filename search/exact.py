@@ -111,7 +111,9 @@ def _search(
 ) -> Solution | None:
     """`solve`; None where there is no path."""
     began = time.process_time()
-    solver = PathSolver(graph, valued=objective != "period", deadline=math.inf if seconds is None else began + seconds)
+    valued = objective != "period"
+    deadline = math.inf if seconds is None else began + seconds
+    solver = PathSolver(labels.graph_options(graph, valued), valued=valued, deadline=deadline)
     best = _Best(solver.options)
 
     def note(path: Ints, floor: float) -> None:

@@ -17,6 +17,7 @@ SLACK = 1e-9  # relative, in comparisons with limits
 BLOCK = 1_000_000  # pairs of label and option looked at together
 HEAP = 100_000  # labels that wait at a node before dominated ones are dropped
 BEAM = 64  # labels a node keeps while a path is only looked for
+CROWD = 4  # times so many are looked at to find those
 ROUNDS = 24  # of Lagrange multipliers
 
 
@@ -51,34 +52,44 @@ class _Labels:
         return _Labels(cost=self.cost[index], node=self.node[index], label=self.label[index], option=self.option[index])
 
 
+@dataclass(frozen=True, kw_only=True)
 class Options:
-    """All options of a graph in rows, by node; those that another of the same arc beats in every respect are left out."""
+    """Options in rows, by node: `busy` cycles, the period `until` which each is of use, `cost` (O, R), its `number`, and the
+    `node`, `arc` and `target` of its arc, each (O,)."""
 
-    def __init__(self, graph: OptionGraph, valued: bool) -> None:
-        self.nodes, self.resources = graph.nodes, graph.resources
-        rows: list[tuple[Floats, Floats, Floats, Ints, int, int, int]] = []
-        known: dict[tuple[int, int, int], tuple[Arc, Floats, Ints]] = {}  # by the arrays, which arcs may share
-        for node in range(graph.nodes - 1):
-            for number, arc in enumerate(graph.arcs(node)):
-                if not node < arc.target < graph.nodes:
-                    reach = f"{node + 1}..{graph.nodes - 1}"
-                    raise SpecError(f"arc {number} of node {node}: target must be {reach}, not {arc.target}")
-                cost = np.column_stack([arc.value, arc.spent]) if valued else np.asarray(arc.spent, dtype=np.float64)
-                ident = (id(arc.busy), id(arc.spent), id(arc.value))
-                if ident not in known:
-                    until = _lifetime(arc.busy, cost)
-                    known[ident] = (arc, until, (until > arc.busy).nonzero()[0])
-                _, until, kept = known[ident]
-                rows.append((arc.busy[kept], until[kept], cost[kept], arc.options[kept], node, number, arc.target))
-        if not rows:  # arrays of the right shapes
-            none = np.zeros(0)
-            rows = [(none, none, np.zeros((0, len(graph.resources) + valued)), none.astype(np.int64), 0, 0, graph.nodes - 1)]
-        sizes = [len(r[0]) for r in rows]
-        self.busy = np.concatenate([r[0] for r in rows]).astype(np.float64)
-        self.until = np.concatenate([r[1] for r in rows])
-        self.cost = np.concatenate([r[2] for r in rows]).astype(np.float64)
-        self.number = np.concatenate([r[3] for r in rows])
-        self.node, self.arc, self.target = (np.repeat([r[n] for r in rows], sizes) for n in (4, 5, 6))
+    nodes: int
+    busy: Floats
+    until: Floats
+    cost: Floats
+    number: Ints
+    node: Ints
+    arc: Ints
+    target: Ints
+
+
+def graph_options(graph: OptionGraph, valued: bool) -> Options:
+    """All options of a graph; those that another of the same arc beats in every respect are left out."""
+    rows: list[tuple[Floats, Floats, Floats, Ints, int, int, int]] = []
+    known: dict[tuple[int, int, int], tuple[Arc, Floats, Ints]] = {}  # by the arrays, which arcs may share
+    for node in range(graph.nodes - 1):
+        for number, arc in enumerate(graph.arcs(node)):
+            if not node < arc.target < graph.nodes:
+                reach = f"{node + 1}..{graph.nodes - 1}"
+                raise SpecError(f"arc {number} of node {node}: target must be {reach}, not {arc.target}")
+            cost = np.column_stack([arc.value, arc.spent]) if valued else np.asarray(arc.spent, dtype=np.float64)
+            ident = (id(arc.busy), id(arc.spent), id(arc.value))
+            if ident not in known:
+                until = _lifetime(arc.busy, cost)
+                known[ident] = (arc, until, (until > arc.busy).nonzero()[0])
+            _, until, kept = known[ident]
+            rows.append((arc.busy[kept], until[kept], cost[kept], arc.options[kept], node, number, arc.target))
+    if not rows:  # arrays of the right shapes
+        none = np.zeros(0)
+        rows = [(none, none, np.zeros((0, len(graph.resources) + valued)), none.astype(np.int64), 0, 0, graph.nodes - 1)]
+    node_O, arc_O, target_O = (np.repeat([r[n] for r in rows], [len(r[0]) for r in rows]) for n in (4, 5, 6))
+    busy, until, cost, numbers = (np.concatenate([r[n] for r in rows]) for n in range(4))
+    return Options(nodes=graph.nodes, busy=busy.astype(np.float64), until=until, cost=cost.astype(np.float64), number=numbers,
+                   node=node_O, arc=arc_O, target=target_O)
 
 
 class Level:
@@ -125,8 +136,8 @@ class Level:
 class PathSolver:
     """Decides whether a path exists for a period and limits (R,); `weights` (W, R) of earlier decisions are kept."""
 
-    def __init__(self, graph: OptionGraph, *, valued: bool, deadline: float) -> None:
-        self.options = Options(graph, valued)
+    def __init__(self, options: Options, *, valued: bool, deadline: float) -> None:
+        self.options = options
         self.valued, self.deadline = valued, deadline
         self.multipliers: list[Floats] = []  # of scaled resources, the latest last
         self.complete = True  # whether the last `labels` kept all
@@ -208,13 +219,20 @@ class PathSolver:
         held = [0] * nodes
         final: list[_Labels] = []
         complete = True
+
+        def nearest(node: int, every: _Labels, count: int) -> _Labels:
+            """The labels that leave most room."""
+            taken = ((every.cost @ weights_WR.T + bound[node]) / room_W).max(1)
+            return every.pick(taken.argsort(kind="stable")[:count])
+
         for node in range(nodes):
-            here = self.settle(waiting[node], safe[node])
+            here = _joined(waiting[node], level.cost.shape[1])
             waiting[node] = []
+            if beam is not None and len(here.cost) > CROWD * beam:  # to tell which of very many are beaten takes long
+                complete, here = False, nearest(node, here, CROWD * beam)
+            here = self.settle(here, safe[node])
             if beam is not None and len(here.cost) > beam:
-                complete = False
-                nearest = ((here.cost @ weights_WR.T + bound[node]) / room_W).max(1)
-                here = here.pick(nearest.argsort(kind="stable")[:beam])
+                complete, here = False, nearest(node, here, beam)
             final.append(here)
             part = slice(self_start := level.starts[node], level.starts[node + 1]) if node < nodes - 1 else slice(0, 0)
             if part.start == part.stop or not len(here.cost):
@@ -242,8 +260,8 @@ class PathSolver:
                         )
                     )
                     held[goal] += len(mine)
-                    if held[goal] > HEAP:
-                        waiting[goal], held[goal] = [self.settle(waiting[goal], safe[goal])], 0
+                    if held[goal] > HEAP and beam is None:
+                        waiting[goal], held[goal] = [self.settle(_joined(waiting[goal], level.cost.shape[1]), safe[goal])], 0
         self.complete = complete
         if not len(final[-1].cost):
             return (False if complete else None), zero[:0]
@@ -255,15 +273,16 @@ class PathSolver:
             node, label_ = int(at.node[label_]), int(at.label[label_])
         return True, np.array(path[::-1], dtype=np.int64)
 
-    def settle(self, waiting: list[_Labels], safe_R: Floats) -> _Labels:
+    def settle(self, every: _Labels, safe_R: Floats) -> _Labels:
         """The labels that none other beats; below `safe_R` less of a resource is no merit."""
-        if not waiting:
-            none = np.zeros(0, dtype=np.int64)
-            return _Labels(cost=np.zeros((0, self.options.cost.shape[1])), node=none, label=none, option=none)
-        every = _Labels(
-            cost=np.concatenate([w.cost for w in waiting]),
-            node=np.concatenate([w.node for w in waiting]),
-            label=np.concatenate([w.label for w in waiting]),
-            option=np.concatenate([w.option for w in waiting]),
-        )
+        if not len(every.cost):
+            return every
         return every.pick(pareto(np.where(np.isfinite(safe_R), np.maximum(every.cost, safe_R), every.cost * (safe_R < 0))))
+
+
+def _joined(parts: list[_Labels], resources: int) -> _Labels:
+    """One of several."""
+    none = np.zeros(0, dtype=np.int64)
+    parts = [_Labels(cost=np.zeros((0, resources)), node=none, label=none, option=none), *parts]
+    return _Labels(cost=np.concatenate([p.cost for p in parts]), node=np.concatenate([p.node for p in parts]),
+                   label=np.concatenate([p.label for p in parts]), option=np.concatenate([p.option for p in parts]))

@@ -6,9 +6,9 @@ Suffixes: B candidates, F factors.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -29,9 +29,26 @@ class Problem(Protocol):
         ...
 
 
+class Response(Protocol):
+    """What answers to prices, and remembers which parts it considered."""
+
+    def respond(self, target: float, prices: Mapping[str, float], noise: Callable[[tuple[int, ...]], Any] | None = None
+                ) -> Tensor | None:
+        """Choices (F,) of at most `target` cycles with nearly the least sum of prices times metrics; None where none is known.
+
+        `noise` draws arrays of factors by which the costs of parts are off, so that others than the very cheapest are considered.
+        """
+        ...
+
+    def assemble(self, target: float, prices: Mapping[str, float], beam: int) -> Tensor | None:
+        """Choices (F,) within all limits and of at most `target` cycles, of parts that were considered, with nearly the least sum
+        of prices times metrics; None where none was found that keeps `beam` partial candidates at a time."""
+        ...
+
+
 @runtime_checkable
 class Staged(Protocol):
-    """A problem whose factors form parts, with `Costs.busy` of each part, and that answers what is cheapest at given prices."""
+    """A problem whose factors form parts that keep a target of cycles each, and that answers what is cheapest at given prices."""
 
     @property
     def sizes(self) -> tuple[int, ...]: ...
@@ -39,15 +56,10 @@ class Staged(Protocol):
     @property
     def goal(self) -> Goal: ...
 
-    @property
-    def groups(self) -> tuple[tuple[int, ...], ...]:
-        """Factors whose joint choices are few enough to be tried together; the others are ordered."""
-        ...
-
     def evaluate(self, choice_BF: Tensor) -> Costs: ...
 
-    def respond(self, target: float, prices: Mapping[str, float]) -> Tensor | None:
-        """Choices (F,) of at most `target` cycles with nearly the least sum of prices times metrics; None where none is known."""
+    def opened(self) -> Response:
+        """What answers to prices, with nothing considered yet."""
         ...
 
 

@@ -9,18 +9,20 @@ its own writer.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from torch import Tensor
 
+from autonba.search.stage_paths import ProposedStages
 from autonba.search.stage_shapes import DRAIN_LANES, MULTIPLIERS, OUT_LANES, Floats, Ints
 from autonba.search.stage_tables import BRAM, COMPONENTS, ENERGY, LAG, LUT
 from autonba.search.stages import Stage, StagedProblem
 
-PORTS = 3  # of a kind of chunk that are looked at together, for each number of drain lanes
+PORTS = 6  # of a kind of chunk that are looked at together, for each number of drain lanes
 NARROWEST = 2
 NEVER = 1e30
+Noise = Callable[[tuple[int, ...]], Floats]
 
 
 class Response:
@@ -29,6 +31,7 @@ class Response:
     def __init__(self, problem: StagedProblem) -> None:
         self.problem = problem
         self.tables = t = problem.tables
+        self.proposed = ProposedStages(problem)
         ports = int(t.port.max()) + 1
         kinds = len(MULTIPLIERS)
         self._by_width = np.full((ports, kinds, len(OUT_LANES)), -1, dtype=np.int64)  # conv options of a port, narrow first
@@ -78,8 +81,21 @@ class Response:
         self._depthwise_fits = fits[:, np.maximum(self._by_port_q, 0)] & (self._by_port_q >= 0)
         self._before, self._beside = t.before_conv[kept][..., :3], t.before_depthwise[kept]
 
-    def stages(self, target: float, prices: Mapping[str, float]) -> list[Stage] | None:
-        """Stages of at most `target` cycles with the least sum of prices times amounts; None where a layer cannot be."""
+    def respond(self, target: float, prices: Mapping[str, float], noise: Noise | None = None) -> Tensor | None:
+        """`stages` as choices (F,)."""
+        found = self.stages(target, prices, noise)
+        return None if found is None else self.problem.encode(found)
+
+    def assemble(self, target: float, prices: Mapping[str, float], beam: int) -> Tensor | None:
+        """Choices (F,) within all limits, of stages that were considered."""
+        found = self.proposed.path(target, prices, beam)
+        return None if found is None else self.problem.encode(found)
+
+    def stages(self, target: float, prices: Mapping[str, float], noise: Noise | None = None) -> list[Stage] | None:
+        """Stages of at most `target` cycles with the least sum of prices times amounts; None where a layer cannot be.
+
+        `noise` draws factors by which the prices of chunks are off, so that others than the very cheapest are proposed.
+        """
         self._prepare(target)
         t, kept, drains = self.tables, self._kept, len(DRAIN_LANES)
         if not len(kept):
@@ -87,11 +103,14 @@ class Response:
         price = np.array([prices.get(name, 0.0) for name in COMPONENTS])
         price[LAG] = prices.get("latency", 0.0)
         memory = np.array([price[BRAM], price[LUT], price[ENERGY]])
-        cost = np.where(self._conv >= 0, self._conv_cost @ price, NEVER)  # (V, P, M * NARROWEST)
+        off = noise or np.ones
+        cost = self._conv_cost @ price  # (V, P, M * NARROWEST)
+        cost = np.where(self._conv >= 0, cost * off(cost.shape) * off((len(kept), 1, cost.shape[2])), NEVER)
         best_a = cost.argmin(axis=2)
         own_p = np.take_along_axis(cost, best_a[..., None], axis=2)[..., 0]  # (V, P)
         before = self._before @ memory  # (V, W, P)
-        cost = np.where(self._depthwise_fits, self._depthwise @ price, NEVER)  # (V, Q, M)
+        cost = self._depthwise @ price  # (V, Q, M)
+        cost = np.where(self._depthwise_fits, cost * off(cost.shape) * off((len(kept), 1, cost.shape[2])), NEVER)
         best_d = cost.argmin(axis=2)
         own_q = np.take_along_axis(cost, best_d[..., None], axis=2)[..., 0]
         beside = self._beside @ memory  # (V, W, Q)
@@ -122,6 +141,7 @@ class Response:
                 x = np.arange(drains)
                 first, second = (level, x) if ends else (x, level)
                 chosen_p[split[own]], chosen_q[split[own]] = first * PORTS + port, second * PORTS + last
+        self.proposed.propose(*self._considered(best, chosen_p, chosen_q, ps, qs, best_a, best_d))
         path = self._path(best)
         if path is None:
             return None
@@ -132,6 +152,17 @@ class Response:
             option = int(self._conv[row, p, best_a[row, p]])
             found.append(Stage(v, option, int(self._by_port_q[q, best_d[row, q]]) if self._split[v] else 0))
         return found
+
+    def _considered(self, best: Floats, chosen_p: Ints, chosen_q: Ints, ps: Ints, qs: Ints, best_a: Ints, best_d: Ints
+                    ) -> tuple[Ints, ...]:
+        """Variant, conv option, depthwise shape and writer's drain lanes of the cheapest stage for every variant and lanes."""
+        row, w, x = np.nonzero(best < NEVER / 2)
+        keep = (w == 0) | (self.proposed.first[self._kept[row]] > 0)
+        row, w, x = row[keep], w[keep], x[keep]
+        p, q = ps[row, chosen_p[row, w, x]], qs[row, chosen_q[row, w, x]]
+        conv = self._conv[row, p, best_a[row, p]]
+        v = self._kept[row]
+        return v, conv, np.where(self._split[v], self._by_port_q[q, best_d[row, q]], 0), w
 
     def _path(self, best_VWX: Floats) -> list[tuple[int, int, int]] | None:
         """(variant, lanes before, lanes after) of the cheapest path with few enough stages."""
@@ -163,11 +194,6 @@ class Response:
             path.append((int(variant[i, j, w, x]), w, x))
             node = source
         return path[::-1]
-
-    def __call__(self, target: float, prices: Mapping[str, float]) -> Tensor | None:
-        """As choices (F,) of the problem."""
-        found = self.stages(target, prices)
-        return None if found is None else self.problem.encode(found)
 
 
 def _cheapest(cost: Floats, drain: Ints, drains: int) -> Ints:

@@ -8,8 +8,8 @@ Suffixes: B candidates, F factors, S stages.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -20,6 +20,9 @@ from autonba.network import Network
 from autonba.search.objectives import Costs, Goal
 from autonba.search.stage_shapes import COLUMNS, DEPTHWISE_LANES, DRAIN_LANES, IN_LANES, MULTIPLIERS, OUT_LANES, WINDOWS
 from autonba.search.stage_tables import BRAM, COMPONENTS, COUNT, DSP, ENERGY, FF, LAG, LUT, StageTables
+
+if TYPE_CHECKING:
+    from autonba.search.stage_response import Response
 
 MOST_STAGES = 8
 CONV_SIZES = (len(OUT_LANES), len(IN_LANES), len(DRAIN_LANES), len(COLUMNS), len(MULTIPLIERS))
@@ -44,16 +47,11 @@ class StagedProblem:
     goal: Goal
     most: int = MOST_STAGES
     sizes: tuple[int, ...] = field(init=False)
-    groups: tuple[tuple[int, ...], ...] = field(init=False)  # factors that belong together: those of a chunk
 
     def __post_init__(self) -> None:
         t = self.tables
         self.stages = min(self.most, len(t.cuts) - 1)
         self.sizes = (*[len(t.cuts) - 1] * (self.stages - 1), *STAGE_SIZES * self.stages)
-        first = range(self.stages - 1, len(self.sizes), len(STAGE_SIZES))
-        inner = len(CONV_SIZES)
-        self.groups = tuple(tuple(range(n + a, n + b)) for n in first for a, b in ((0, inner), (inner, len(STAGE_SIZES))))
-        self._response: Callable[[float, Mapping[str, float]], Tensor | None] | None = None
         self._variant = torch.from_numpy(t.variant)
         self._between_row = torch.from_numpy(t.between_row)
         self._number = torch.from_numpy(t.shapes.number)
@@ -119,13 +117,11 @@ class StagedProblem:
                                + (a[..., 8] * before[..., 3]).round())
         return total, torch.maximum(a[..., -1], d[..., -1])
 
-    def respond(self, target: float, prices: Mapping[str, float]) -> Tensor | None:
-        """Choices (F,) of at most `target` cycles with nearly the least sum of prices times metrics; None if none is as fast."""
-        if self._response is None:
-            from autonba.search.stage_response import Response
+    def opened(self) -> Response:
+        """What answers to prices."""
+        from autonba.search.stage_response import Response
 
-            self._response = Response(self)
-        return self._response(target, prices)
+        return Response(self)
 
     def decode(self, choice_F: Tensor) -> list[Stage]:
         """The stages of a candidate (F,)."""

@@ -66,7 +66,7 @@ def test_buffers_and_latency_are_near_those_that_are_fitted(xc7: StagedProblem) 
     whole = size_buffers(NETWORK, accelerator(xc7.tables, xc7.decode(found.choice)), LOSS)
     mapped = plan(NETWORK, whole)
     # A residual's buffer is assumed to have RESIDUAL_ROWS rows, which fitting may halve.
-    assert estimate(mapped, "xc7").bram == pytest.approx(float(costs.resources["bram"]), rel=0.1, abs=4)
+    assert estimate(mapped, "xc7").bram == pytest.approx(float(costs.resources["bram"]), rel=0.1)
     assert simulate(mapped, 1).first_image == pytest.approx(float(costs.latency), rel=0.2)
 
 
@@ -112,10 +112,10 @@ def test_nothing_beats_the_proof(xc7: StagedProblem) -> None:
     best, bound = prove(xc7, start, seconds=20)
     assert bound.proven
     assert best.feasible
-    others = [differentiable(xc7, seed=seed, evaluations=400_000) for seed in (2, 3)]  # a single run may stop 12 % above
-    assert all(found.feasible for found in others)
-    reached = min(float(xc7.evaluate(found.choice[None]).cycles) for found in others)
-    assert bound.objective <= reached <= 1.01 * bound.objective
+    for seed in (2, 3, 4):
+        found = differentiable(xc7, seed=seed, evaluations=400_000)
+        assert found.feasible
+        assert bound.objective <= float(xc7.evaluate(found.choice[None]).cycles) <= 1.01 * bound.objective
     assert start.feasible is False or float(xc7.evaluate(start.choice[None]).cycles) >= bound.objective
 
 
@@ -151,13 +151,34 @@ def test_a_response_keeps_the_target_and_is_cheap(xc7: StagedProblem) -> None:
     prices = {"dsp": 1 / 40, "bram": 1 / 40, "lut": 1 / 12_000}
     costs = xc7.evaluate(drawn(xc7, 4096))
     total = sum(price * costs.metric(name) for name, price in prices.items())
+    response = xc7.opened()
     for target in (8_000.0, 20_000.0):
-        choice = xc7.respond(target, prices)
+        choice = response.respond(target, prices)
         assert choice is not None
         own = xc7.evaluate(choice[None])
         assert float(own.cycles) <= target
         assert float(sum(price * own.metric(name) for name, price in prices.items())) < float(total[costs.cycles <= target].min())
-    assert xc7.respond(1.0, prices) is None
+    assert response.respond(1.0, prices) is None
+
+
+def test_what_is_assembled_keeps_every_limit_where_no_response_does(xc7: StagedProblem) -> None:
+    response, limits = xc7.opened(), LIMITS
+    target = 1.02 * prove(xc7, differentiable(xc7, seed=1, evaluations=60_000), seconds=20)[1].objective
+    assert response.assemble(target, {}, 100) is None  # nothing was considered yet
+    random = np.random.default_rng(5)
+    within = []
+    for _ in range(60):
+        choice = response.respond(target, dict(zip(limits, random.random(len(limits)) / list(limits.values()), strict=True)))
+        assert choice is not None
+        within.append(bool(xc7.goal.feasible(xc7.evaluate(choice[None]))))
+    found = response.assemble(target, {}, 400)
+    assert found is not None
+    assert bool(xc7.goal.feasible(xc7.evaluate(found[None])))
+    assert float(xc7.evaluate(found[None]).cycles) <= target
+    assert not all(within)
+    cheap = response.assemble(target, {"energy": 1.0}, 400)
+    assert cheap is not None
+    assert float(xc7.evaluate(cheap[None]).energy) <= float(xc7.evaluate(found[None]).energy)
 
 
 def test_words_of_depthwise_layers_are_those_of_the_mapping() -> None:

@@ -1,0 +1,131 @@
+"""Accelerators put together from the stages that prices proposed: column generation with an exact master problem.
+
+At every set of prices the cheapest chunks of each stage are known (`stage_response`). What one set of prices proposes is seldom
+within all limits at once; stages proposed at different prices often are, together. So proposals are kept, and the path through
+them that keeps every limit is found by labels, as in the proof.
+Suffixes: N proposals, R resources.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+
+from autonba.search import labels
+from autonba.search.path_graph import Floats, Ints
+from autonba.search.stage_shapes import DRAIN_LANES
+from autonba.search.stage_tables import COMPONENTS, LAG
+from autonba.search.stages import Stage, StagedProblem
+
+DRAINS = len(DRAIN_LANES)
+HALVINGS = 8  # of the interval in which the least value is
+NEAR = 1e-4  # of the least value
+
+
+class ProposedStages:
+    """Stages (variant, conv option, depthwise shape, writer's drain lanes), each once, with their exact costs."""
+
+    def __init__(self, problem: StagedProblem) -> None:
+        self.problem, t = problem, problem.tables
+        limits = dict(problem.goal.limits)
+        self.latency = limits.pop("latency", None)
+        names = [name for name in COMPONENTS if name in limits]
+        self.columns = [COMPONENTS.index(name) for name in names]
+        self.limits_R = np.array([limits[name] for name in names]) - t.fixed[self.columns]
+        ends = np.array([(i, j) for i, j, _ in np.argwhere(t.variant >= 0)])
+        self.first, self.last = np.zeros((2, len(t.stages)), dtype=np.int64)
+        order = t.variant[t.variant >= 0]
+        self.first[order], self.last[order] = ends.T
+        self.key = np.zeros(0, dtype=np.int64)  # sorted
+        self.node, self.target = (np.zeros(0, dtype=np.int64) for _ in range(2))
+        self.cost_NR, self.busy = np.zeros((0, len(COMPONENTS))), np.zeros(0)
+        self.waiting: list[Ints] = []
+
+    def propose(self, variant: Ints, conv: Ints, depthwise: Ints, writer: Ints) -> None:
+        """Keep stages."""
+        t = self.problem.tables
+        self.waiting.append(((variant * t.conv.shape[1] + conv) * t.depthwise.shape[1] + depthwise) * DRAINS + writer)
+
+    def _parts(self, key: Ints) -> tuple[Ints, Ints, Ints, Ints]:
+        t = self.problem.tables
+        rest, writer = np.divmod(key, DRAINS)
+        rest, depthwise = np.divmod(rest, t.depthwise.shape[1])
+        variant, conv = np.divmod(rest, t.conv.shape[1])
+        return variant, conv, depthwise, writer
+
+    def _settle(self) -> None:
+        """Costs of what was proposed."""
+        new = np.setdiff1d(np.concatenate([np.zeros(0, dtype=np.int64), *self.waiting]), self.key)
+        self.waiting = []
+        if not len(new):
+            return
+        problem, t = self.problem, self.problem.tables
+        variant, conv, depthwise, writer = self._parts(new)
+        total, busy = problem.stage_costs(*(torch.from_numpy(part) for part in (variant, conv, depthwise, writer)))
+        ends = problem._ends_depthwise[torch.from_numpy(variant)]
+        drain = torch.where(ends, problem._depthwise_drain[torch.from_numpy(depthwise)],
+                            problem._conv_drain[torch.from_numpy(conv)]).numpy()
+        first, last, end = self.first[variant], self.last[variant], len(t.cuts) - 1
+        node = np.where(first == 0, 0, 1 + (first - 1) * DRAINS + writer)
+        target = np.where(last == end, 1 + (end - 1) * DRAINS, 1 + (last - 1) * DRAINS + drain)
+        key = np.concatenate([self.key, new])
+        order = key.argsort()
+        self.key = key[order]
+        self.node, self.target = (np.concatenate(both)[order] for both in ((self.node, node), (self.target, target)))
+        self.busy = np.concatenate([self.busy, busy.numpy()])[order]
+        self.cost_NR = np.concatenate([self.cost_NR, total.numpy()])[order]
+
+    def path(self, period: float, prices: Mapping[str, float], beam: int) -> list[Stage] | None:
+        """Stages of at most `period` cycles that keep every limit together; None where none were found.
+
+        Of those that a beam sees, the ones with the least sum of prices times amounts; without prices, any."""
+        self._settle()
+        t, problem = self.problem.tables, self.problem
+        columns, limits_R = list(self.columns), self.limits_R
+        if self.latency is not None:
+            columns.append(LAG)
+            limits_R = np.append(limits_R, self.latency - period - t.fixed[LAG])
+        rows = np.flatnonzero(self.busy <= period)
+        rows = rows[self.node[rows].argsort(kind="stable")]
+        cost_NR = self.cost_NR[rows][:, columns]
+        if problem.stages < len(t.cuts) - 1:
+            cost_NR = np.concatenate([cost_NR, np.ones((len(rows), 1))], axis=1)
+            limits_R = np.append(limits_R, problem.stages)
+        if not len(rows) or (limits_R < 0).any():
+            return None
+        if prices:
+            price = np.array([prices.get(name, 0.0) for name in COMPONENTS])
+            price[LAG] = prices.get("latency", 0.0)
+            cost_NR = np.concatenate([(self.cost_NR[rows] @ price)[:, None], cost_NR], axis=1)
+            limits_R = np.append(np.inf, limits_R)
+        nothing = np.zeros(len(rows))
+        options = labels.Options(nodes=2 + (len(t.cuts) - 2) * DRAINS, busy=nothing, until=nothing + np.inf, cost=cost_NR,
+                                 number=rows, node=self.node[rows], arc=self.node[rows], target=self.target[rows])
+        solver = labels.PathSolver(options, valued=bool(prices), deadline=np.inf)
+        path = solver.decide(0.0, limits_R, beam)[1]
+        if len(path) and prices:
+            path = self._least(solver, limits_R, beam, path)
+        if not len(path):
+            return None
+        variant, conv, depthwise, _ = self._parts(self.key[options.number[path]])
+        return [Stage(*numbers) for numbers in zip(variant.tolist(), conv.tolist(), depthwise.tolist(), strict=True)]
+
+    @staticmethod
+    def _least(solver: labels.PathSolver, limits_R: Floats, beam: int, path: Ints) -> Ints:
+        """The path with the least value, as far as a beam sees; `path` is one within the limits."""
+        level = solver.level(0.0)
+        floor = float(level.completion(level.cost[:, :1])[0, 0])
+        for _ in range(HALVINGS):
+            value = float(solver.options.cost[path, 0].sum())
+            if value <= floor * (1 + NEAR):
+                break
+            ceiling_R = limits_R.copy()
+            ceiling_R[0] = (floor + value) / 2
+            found = solver.decide(0.0, ceiling_R, beam)[1]
+            if len(found):
+                path = found
+            else:
+                floor = ceiling_R[0]
+        return path
