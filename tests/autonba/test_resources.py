@@ -147,8 +147,7 @@ def test_large_designs_held_out(family: Family) -> None:
         errors = [abs(row[kind]["predicted"] / row[kind]["synthesized"] - 1) for row in rows if row["multipliers"] >= LARGE]
         assert len(errors) >= 2
         assert np.mean(errors) < 0.08
-        assert sorted(errors)[-2] < 0.15
-        assert max(errors) < 0.22  # a soft 5-bit array on AMD parts: Yosys maps its multipliers in fewer LUTs than elsewhere
+        assert max(errors) < 0.15
 
 
 def test_the_designs_most_like_one_are_of_its_style_and_size() -> None:
