@@ -163,7 +163,8 @@ def test_a_response_keeps_the_target_and_is_cheap(xc7: StagedProblem) -> None:
 
 def test_what_is_assembled_keeps_every_limit_where_no_response_does(xc7: StagedProblem) -> None:
     response, limits = xc7.opened(), LIMITS
-    target = 1.02 * prove(xc7, differentiable(xc7, seed=1, evaluations=60_000), seconds=20)[1].objective
+    optimum = prove(xc7, differentiable(xc7, seed=1, evaluations=60_000), seconds=20)[1].objective
+    target = 1.02 * optimum
     assert response.assemble(target, {}, 100) is None  # nothing was considered yet
     random = np.random.default_rng(5)
     within = []
@@ -176,6 +177,7 @@ def test_what_is_assembled_keeps_every_limit_where_no_response_does(xc7: StagedP
     assert bool(xc7.goal.feasible(xc7.evaluate(found[None])))
     assert float(xc7.evaluate(found[None]).cycles) <= target
     assert not all(within)
+    assert response.assemble(optimum - 1, {}, 400) is None
     cheap = response.assemble(target, {"energy": 1.0}, 400)
     assert cheap is not None
     assert float(xc7.evaluate(cheap[None]).energy) <= float(xc7.evaluate(found[None]).energy)
