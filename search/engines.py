@@ -180,8 +180,8 @@ def differentiable(
     """DAS: `steps` draws of `samples` candidates. Where gamma settles earlier, it starts anew from even logits.
 
     With `finish`, half as many candidates are then crossed from the best draws, and the best is polished; a staged problem is
-    approached instead (`target`), until its budget is spent. All that is done `restarts` times: once, or, where `evaluations` or
-    `seconds` of CPU time are given, until they are spent.
+    approached instead (`target`), until nothing helps or its budget is spent. All that is done `restarts` times: once, or, where
+    `evaluations` or `seconds` of CPU time are given, until they are spent.
     """
     record = Record(problem, evaluations=evaluations, seconds=seconds)
     generator = torch.Generator().manual_seed(seed)

@@ -222,17 +222,8 @@ def _least_value(
             note(path, floor)
 
     tell()
-    guess = floor  # as `floor`, but only as far as a beam sees
-    for _ in range(30):
-        if value(path) - guess <= 1e-4 * abs(value(path)):
-            break
-        middle = (guess + value(path)) / 2
-        exists, found = solver.decide(period, np.concatenate([[middle], limits_R]), labels.BEAM)
-        if exists:
-            path = found
-        else:
-            guess = middle
-            floor = middle if exists is False else floor
+    for better in solver.nearer(period, limits_R, path, floor, labels.BEAM):
+        path, floor = better
         tell()
     ceiling[0] = value(path) - CLOSE * abs(value(path))
     exists, _, weights_WR = solver.probe(period, ceiling, thorough=True)

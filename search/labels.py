@@ -6,6 +6,7 @@ Suffixes: O options, L labels, R resources (where there are values, they are the
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +20,7 @@ HEAP = 100_000  # labels that wait at a node before dominated ones are dropped
 BEAM = 64  # labels a node keeps while a path is only looked for
 CROWD = 4  # times so many are looked at to find those
 ROUNDS = 24  # of Lagrange multipliers
+NEAR = 1e-4  # of the least value
 
 
 class LateError(Exception):
@@ -201,6 +203,24 @@ class PathSolver:
         if known is not None:
             return known, path
         return self.labels(self.level(period), limits_R, weights_WR, beam)
+
+    def nearer(self, period: float, limits_R: Floats, path: Ints, floor: float, beam: int, rounds: int = 30
+               ) -> Iterator[tuple[Ints, float]]:
+        """Paths of less and less value, from `path` on, by bisection as far as a beam sees; each with a value that no path is
+        below, `floor` at first. `limits_R` are those of the resources other than the value."""
+        guess = floor  # as `floor`, but only as far as a beam sees
+        for _ in range(rounds):
+            value = float(self.options.cost[path, 0].sum())
+            if value - guess <= NEAR * abs(value):
+                break
+            middle = (guess + value) / 2
+            exists, found = self.decide(period, np.concatenate([[middle], limits_R]), beam)
+            if exists:
+                path = found
+            else:
+                guess = middle
+                floor = middle if exists is False else floor
+            yield path, floor
 
     def labels(self, level: Level, limits_R: Floats, weights_WR: Floats, beam: int | None) -> tuple[bool | None, Ints]:
         """Label setting. The path is the one of least value or, without values, of the least sum of scaled resources."""

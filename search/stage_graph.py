@@ -138,14 +138,9 @@ class StageGraph:
         if self._count_stages:
             self.limits = np.append(self.limits, problem.stages)
         self._drains = len(DRAIN_LANES)
-        self.nodes = 2 + (len(t.cuts) - 2) * self._drains
+        self.nodes = problem.nodes
         self._cache: dict[int, list[Arc]] = {}
         self._bound()
-
-    def _node(self, cut: int, writer: int) -> int:
-        if cut in (0, len(self.tables.cuts) - 1):
-            return 0 if cut == 0 else self.nodes - 1
-        return 1 + (cut - 1) * self._drains + writer
 
     def place(self, node: int) -> tuple[int, int]:
         """Cut and index of the writer's drain lanes of a node."""
@@ -211,7 +206,7 @@ class StageGraph:
             for v, conv, depthwise in self._variants.get((cut, j), ()):
                 room = self._room + SLACK - self._each - self._before[cut] - self._after[j]
                 for drain, part in self._options(v, writer, room, conv, depthwise).items():
-                    found.setdefault(self._node(j, drain), []).append(part)
+                    found.setdefault(int(self.problem.node(j, drain)), []).append(part)
         arcs = []
         for target, parts in found.items():
             busy, spent, numbers = (np.concatenate(column) for column in zip(*parts, strict=True))
@@ -251,13 +246,12 @@ class StageGraph:
         if not len(conv):
             return {}
         variant = torch.full((len(conv),), v)
-        total, busy = problem.stage_costs(variant, torch.from_numpy(conv), torch.from_numpy(depthwise),
-                                          torch.full_like(variant, writer))
+        chunks = variant, torch.from_numpy(conv), torch.from_numpy(depthwise)
+        total, busy = problem.stage_costs(*chunks, torch.full_like(variant, writer))
         spent, cycles = total.numpy(), np.maximum(busy.numpy(), self.lowest)
         fits = ((spent[:, self._columns] @ self._weightings.T) <= room).all(axis=1)
-        drain = (problem._depthwise_drain[torch.from_numpy(depthwise)] if t.stages[v].writer == "d"
-                 else problem._conv_drain[torch.from_numpy(conv)]).numpy()
-        number = (v * t.conv.shape[1] + conv) * t.depthwise.shape[1] + depthwise
+        drain = problem.drain(*chunks).numpy()
+        number = problem.number(v, conv, depthwise)
         found = {}
         for lanes in np.unique(drain[fits]).tolist():
             own = np.flatnonzero(fits & (drain == lanes))
@@ -279,6 +273,4 @@ class StageGraph:
 
     def stage(self, option: int) -> Stage:
         """The stage that an option stands for."""
-        rest, depthwise = divmod(int(option), self.tables.depthwise.shape[1])
-        variant, conv = divmod(rest, self.tables.conv.shape[1])
-        return Stage(variant, conv, depthwise)
+        return Stage(*(int(part) for part in self.problem.parts(np.array(option))))

@@ -14,14 +14,13 @@ import numpy as np
 import torch
 
 from autonba.search import labels
-from autonba.search.path_graph import Floats, Ints
+from autonba.search.path_graph import Ints
 from autonba.search.stage_shapes import DRAIN_LANES
-from autonba.search.stage_tables import COMPONENTS, LAG
+from autonba.search.stage_tables import COMPONENTS, LAG, priced
 from autonba.search.stages import Stage, StagedProblem
 
 DRAINS = len(DRAIN_LANES)
 HALVINGS = 8  # of the interval in which the least value is
-NEAR = 1e-4  # of the least value
 
 
 class ProposedStages:
@@ -45,15 +44,7 @@ class ProposedStages:
 
     def propose(self, variant: Ints, conv: Ints, depthwise: Ints, writer: Ints) -> None:
         """Keep stages."""
-        t = self.problem.tables
-        self.waiting.append(((variant * t.conv.shape[1] + conv) * t.depthwise.shape[1] + depthwise) * DRAINS + writer)
-
-    def _parts(self, key: Ints) -> tuple[Ints, Ints, Ints, Ints]:
-        t = self.problem.tables
-        rest, writer = np.divmod(key, DRAINS)
-        rest, depthwise = np.divmod(rest, t.depthwise.shape[1])
-        variant, conv = np.divmod(rest, t.conv.shape[1])
-        return variant, conv, depthwise, writer
+        self.waiting.append(self.problem.number(variant, conv, depthwise) * DRAINS + writer)
 
     def _settle(self) -> None:
         """Costs of what was proposed."""
@@ -61,15 +52,12 @@ class ProposedStages:
         self.waiting = []
         if not len(new):
             return
-        problem, t = self.problem, self.problem.tables
-        variant, conv, depthwise, writer = self._parts(new)
-        total, busy = problem.stage_costs(*(torch.from_numpy(part) for part in (variant, conv, depthwise, writer)))
-        ends = problem._ends_depthwise[torch.from_numpy(variant)]
-        drain = torch.where(ends, problem._depthwise_drain[torch.from_numpy(depthwise)],
-                            problem._conv_drain[torch.from_numpy(conv)]).numpy()
-        first, last, end = self.first[variant], self.last[variant], len(t.cuts) - 1
-        node = np.where(first == 0, 0, 1 + (first - 1) * DRAINS + writer)
-        target = np.where(last == end, 1 + (end - 1) * DRAINS, 1 + (last - 1) * DRAINS + drain)
+        problem = self.problem
+        writer = new % DRAINS
+        parts = problem.parts(new // DRAINS)
+        total, busy = problem.stage_costs(*(torch.from_numpy(part) for part in (*parts, writer)))
+        node = problem.node(self.first[parts[0]], writer)
+        target = problem.node(self.last[parts[0]], problem.drain(*(torch.from_numpy(part) for part in parts)).numpy())
         key = np.concatenate([self.key, new])
         order = key.argsort()
         self.key = key[order]
@@ -96,36 +84,18 @@ class ProposedStages:
         if not len(rows) or (limits_R < 0).any():
             return None
         if prices:
-            price = np.array([prices.get(name, 0.0) for name in COMPONENTS])
-            price[LAG] = prices.get("latency", 0.0)
-            cost_NR = np.concatenate([(self.cost_NR[rows] @ price)[:, None], cost_NR], axis=1)
-            limits_R = np.append(np.inf, limits_R)
+            cost_NR = np.concatenate([(self.cost_NR[rows] @ priced(prices))[:, None], cost_NR], axis=1)
         nothing = np.zeros(len(rows))
-        options = labels.Options(nodes=2 + (len(t.cuts) - 2) * DRAINS, busy=nothing, until=nothing + np.inf, cost=cost_NR,
+        options = labels.Options(nodes=problem.nodes, busy=nothing, until=nothing + np.inf, cost=cost_NR,
                                  number=rows, node=self.node[rows], arc=self.node[rows], target=self.target[rows])
         solver = labels.PathSolver(options, valued=bool(prices), deadline=np.inf)
-        path = solver.decide(0.0, limits_R, beam)[1]
-        if len(path) and prices:
-            path = self._least(solver, limits_R, beam, path)
+        path = solver.decide(0.0, np.append(np.inf, limits_R) if prices else limits_R, beam)[1]
         if not len(path):
             return None
-        variant, conv, depthwise, _ = self._parts(self.key[options.number[path]])
+        if prices:
+            level = solver.level(0.0)
+            floor = float(level.completion(level.cost[:, :1])[0, 0])
+            for better, _ in solver.nearer(0.0, limits_R, path, floor, beam, HALVINGS):
+                path = better
+        variant, conv, depthwise = problem.parts(self.key[options.number[path]] // DRAINS)
         return [Stage(*numbers) for numbers in zip(variant.tolist(), conv.tolist(), depthwise.tolist(), strict=True)]
-
-    @staticmethod
-    def _least(solver: labels.PathSolver, limits_R: Floats, beam: int, path: Ints) -> Ints:
-        """The path with the least value, as far as a beam sees; `path` is one within the limits."""
-        level = solver.level(0.0)
-        floor = float(level.completion(level.cost[:, :1])[0, 0])
-        for _ in range(HALVINGS):
-            value = float(solver.options.cost[path, 0].sum())
-            if value <= floor * (1 + NEAR):
-                break
-            ceiling_R = limits_R.copy()
-            ceiling_R[0] = (floor + value) / 2
-            found = solver.decide(0.0, ceiling_R, beam)[1]
-            if len(found):
-                path = found
-            else:
-                floor = ceiling_R[0]
-        return path

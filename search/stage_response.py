@@ -16,7 +16,7 @@ from torch import Tensor
 
 from autonba.search.stage_paths import ProposedStages
 from autonba.search.stage_shapes import DRAIN_LANES, MULTIPLIERS, OUT_LANES, Floats, Ints
-from autonba.search.stage_tables import BRAM, COMPONENTS, ENERGY, LAG, LUT
+from autonba.search.stage_tables import BRAM, COMPONENTS, ENERGY, LUT, priced
 from autonba.search.stages import Stage, StagedProblem
 
 PORTS = 6  # of a kind of chunk that are looked at together, for each number of drain lanes
@@ -25,7 +25,7 @@ NEVER = 1e30
 Noise = Callable[[tuple[int, ...]], Floats]
 
 
-class Response:
+class StageResponse:
     """Answers for one target of cycles after another; what depends on the target alone is kept."""
 
     def __init__(self, problem: StagedProblem) -> None:
@@ -100,8 +100,7 @@ class Response:
         t, kept, drains = self.tables, self._kept, len(DRAIN_LANES)
         if not len(kept):
             return None
-        price = np.array([prices.get(name, 0.0) for name in COMPONENTS])
-        price[LAG] = prices.get("latency", 0.0)
+        price = priced(prices)
         memory = np.array([price[BRAM], price[LUT], price[ENERGY]])
         off = noise or np.ones
         cost = self._conv_cost @ price  # (V, P, M * NARROWEST)

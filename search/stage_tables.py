@@ -9,6 +9,7 @@ P classes of conv shapes and Q of depthwise shapes with equal ports, W drain lan
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,11 +23,18 @@ from autonba.mapping import LayerPlan
 from autonba.network import Network
 from autonba.search.stage_chunks import Nests, Options, chunk_costs, chunk_widths, conv_nests, depthwise_nests
 from autonba.search.stage_memories import KIND, Memories, Traffic, memory_costs
-from autonba.search.stage_shapes import DRAIN_LANES, MULTIPLIERS, Ints, conv_shapes, depthwise_shapes
+from autonba.search.stage_shapes import DRAIN_LANES, MULTIPLIERS, Floats, Ints, conv_shapes, depthwise_shapes
 from autonba.search.stage_variants import MEMORIES, cut_points, lag_rows, natural_plans, variants
 
 COMPONENTS = ("dsp", "bram", "lut", "ff", "energy", "lag", "multipliers")
 DSP, BRAM, LUT, FF, ENERGY, LAG, COUNT = range(len(COMPONENTS))
+
+
+def priced(prices: Mapping[str, float]) -> Floats:
+    """Prices of COMPONENTS (7,) from those of metrics; one of latency is one of the lag."""
+    price = np.array([prices.get(name, 0.0) for name in COMPONENTS])
+    price[LAG] = prices.get("latency", 0.0)
+    return price
 
 
 @dataclass

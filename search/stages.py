@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,11 +19,11 @@ from autonba.accelerator import SINK, Accelerator, Buffer, Chunk, Port
 from autonba.boards import Family
 from autonba.network import Network
 from autonba.search.objectives import Costs, Goal
-from autonba.search.stage_shapes import COLUMNS, DEPTHWISE_LANES, DRAIN_LANES, IN_LANES, MULTIPLIERS, OUT_LANES, WINDOWS
+from autonba.search.stage_shapes import COLUMNS, DEPTHWISE_LANES, DRAIN_LANES, IN_LANES, MULTIPLIERS, OUT_LANES, WINDOWS, Ints
 from autonba.search.stage_tables import BRAM, COMPONENTS, COUNT, DSP, ENERGY, FF, LAG, LUT, StageTables
 
 if TYPE_CHECKING:
-    from autonba.search.stage_response import Response
+    from autonba.search.problem import Response
 
 MOST_STAGES = 8
 CONV_SIZES = (len(OUT_LANES), len(IN_LANES), len(DRAIN_LANES), len(COLUMNS), len(MULTIPLIERS))
@@ -92,7 +93,7 @@ class StagedProblem:
     def evaluate(self, choice_BF: Tensor) -> Costs:
         """Costs of candidates given as choices (B, F)."""
         variant, conv, depthwise, there = self.stage_numbers(choice_BF)
-        drain = torch.where(self._ends_depthwise[variant], self._depthwise_drain[depthwise], self._conv_drain[conv])
+        drain = self.drain(variant, conv, depthwise)
         writer = torch.zeros_like(drain)  # of the stage before
         for s in range(1, self.stages):
             writer[:, s] = torch.where(there[:, s - 1], drain[:, s - 1], writer[:, s - 1])
@@ -103,6 +104,32 @@ class StagedProblem:
         return Costs(busy=busy, cycles=cycles, latency=cycles + total[:, LAG], energy=total[:, ENERGY], resources={
             "dsp": total[:, DSP], "bram": total[:, BRAM], "lut": total[:, LUT], "ff": total[:, FF],
             "multipliers": total[:, COUNT]})
+
+    def drain(self, variant: Tensor, conv: Tensor, depthwise: Tensor) -> Tensor:
+        """Index of DRAIN_LANES by which stages write into the next one."""
+        return torch.where(self._ends_depthwise[variant], self._depthwise_drain[depthwise], self._conv_drain[conv])
+
+    def number(self, variant: Ints | int, conv: Ints, depthwise: Ints) -> Ints:
+        """A stage as one number, of which `parts` are the three again."""
+        found: Ints = (variant * self.tables.conv.shape[1] + conv) * self.tables.depthwise.shape[1] + depthwise
+        return found
+
+    def parts(self, number: Ints) -> tuple[Ints, Ints, Ints]:
+        """Variant, conv option and depthwise shape of stages."""
+        rest, depthwise = np.divmod(number, self.tables.depthwise.shape[1])
+        variant, conv = np.divmod(rest, self.tables.conv.shape[1])
+        return variant, conv, depthwise
+
+    @property
+    def nodes(self) -> int:
+        """How many (cut, drain lanes that write across it) there are; one each at the image and at the end."""
+        return 2 + (len(self.tables.cuts) - 2) * len(DRAIN_LANES)
+
+    def node(self, cut: Ints | int, drain: Ints | int) -> Ints:
+        """Number of a (cut, drain lanes)."""
+        inner = 1 + (np.asarray(cut) - 1) * len(DRAIN_LANES) + drain
+        found: Ints = np.where(np.asarray(cut) == 0, 0, np.minimum(inner, self.nodes - 1))
+        return found
 
     def stage_costs(self, variant: Tensor, conv: Tensor, depthwise: Tensor, writer: Tensor) -> tuple[Tensor, Tensor]:
         """COMPONENTS (..., 7) and cycles (...) of stages behind a writer of so many drain lanes (an index of DRAIN_LANES)."""
@@ -119,9 +146,9 @@ class StagedProblem:
 
     def opened(self) -> Response:
         """What answers to prices."""
-        from autonba.search.stage_response import Response
+        from autonba.search.stage_response import StageResponse
 
-        return Response(self)
+        return StageResponse(self)
 
     def decode(self, choice_F: Tensor) -> list[Stage]:
         """The stages of a candidate (F,)."""

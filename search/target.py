@@ -118,7 +118,7 @@ class _Approach:
         """Bisection of the target, then attempts to get below what it found."""
         high, low = self.best_cycles(), 0.0
         if not self.record.feasible:
-            high = self.least_period()
+            high = self.first_feasible()
         while self.record.feasible and self.record.left and high > CLOSE * low:
             target = math.sqrt(low * high) if low else high / 2
             if self.descend(target):
@@ -136,7 +136,7 @@ class _Approach:
             self.assemble(best - 1)
             failed = 0 if self.best_cycles() < best else failed + 1
 
-    def least_period(self) -> float:
+    def first_feasible(self) -> float:
         """Cycles of any candidate within the limits, which `record` then knows; infinite where none was found."""
         target = min(float(self.problem.evaluate(self.record.best[None]).cycles[0]), self.most_cycles)
         while self.record.left:

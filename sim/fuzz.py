@@ -182,3 +182,6 @@ def _summarize(console: Console, found: list[Case]) -> None:
     seconds = sum(case.seconds for case in found)
     passed = sum(not case.failure for case in found)
     console.print(f"fuzz: {passed} of {len(found)} passed, {seconds / max(len(found), 1):.1f} s a design", highlight=False)
+    for case in found:  # once more, where the end of a log shows them
+        if case.failure:
+            console.print(f"  seed {case.seed}: {case.summary}: {case.failure}", highlight=False, markup=False, soft_wrap=True)
