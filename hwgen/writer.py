@@ -190,8 +190,14 @@ class Writer(wiring.Component):
             found = [layout.residual_source(lp) for lp in layers]
             source = constant_table(m, task.layer, [0 if r is None else r[0] for r in found], "source")
             wait = REQUANTIZER_INPUT_STAGE["residual"] - RESIDUAL_STAGES
+            # What a layer without a residual reads counts 0 times, but a simulator's value from behind the memory's end is unknown.
+            memory = layout.residual_memories[0]
+            has_residual = [int(r is not None) for r in found]
+            behind = any(not has and lp.parameter_words > memory.depth * memory.lanes // memory.read_lanes
+                         for has, lp in zip(has_residual, layers, strict=True))
+            read_group = Mux(constant_table(m, task.layer, has_residual, "has_residual"), group, 0) if behind else group
             m.d.comb += [
-                self.residual_address.eq(later(pixels["residual"].words + group, wait, "residual_address")),
+                self.residual_address.eq(later(pixels["residual"].words + read_group, wait, "residual_address")),
                 self.residual_source.eq(later(source, wait, "residual_source")),
             ]
 
