@@ -32,7 +32,7 @@ help:
 	@echo 'make flow       synthesis, place and route, bitstream    BUNDLE=build TARGET=ecp5|vivado'
 	@echo 'make netlist    network bench on what make flow synthesized (minutes)'
 	@echo 'make test-all   every test, also those that take long'
-	@echo 'make lint       ruff, mypy, import-linter'
+	@echo 'make lint       ruff (checker and formatter), mypy, import-linter'
 	@echo 'make clean      remove $(BUNDLE)/ and caches, keep $(VENV)/'
 	@echo 'Variables: PYTHON=python3.12  VENV=.venv  PIP_ARGS="--index-url ..."'
 
@@ -88,6 +88,7 @@ test-all: $(STAMP)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 

@@ -1,4 +1,6 @@
-"""`python -m autonba`, and `torchrun --nproc_per_node 2 -m autonba search …` for several processes."""
+"""`python -m autonba`, and `torchrun --nproc_per_node 2 -m autonba search …` for several
+processes.
+"""
 
 from autonba.cli import main
 

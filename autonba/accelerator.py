@@ -28,12 +28,13 @@ _NAME = re.compile(r"[a-z][a-z0-9_]*")
 class Chunk:
     """One sub-accelerator.
 
-    conv       each cycle, `in_lanes` input channels of `taps` neighbouring kernel taps meet `out_lanes` output channels
-               at `columns` neighbouring output columns
-    depthwise  each cycle, `out_lanes` (= `in_lanes`) channels, each with `taps` kernel taps, at `columns` columns
-    `drain_lanes` requantizers take the finished accumulators, that many a cycle.
-    `multiplier` says what the array's multipliers are built of; packed: several in one DSP block, which share an
-    activation (output channels of a conv chunk) or a weight (columns of a depthwise chunk).
+    conv       each cycle, `in_lanes` input channels of `taps` neighbouring kernel taps meet
+    `out_lanes` output channels
+               at `columns` neighbouring output columns depthwise  each cycle, `out_lanes` (=
+    `in_lanes`) channels, each with `taps` kernel taps, at `columns` columns `drain_lanes`
+    requantizers take the finished accumulators, that many a cycle. `multiplier` says what the
+    array's multipliers are built of; packed: several in one DSP block, which share an activation
+    (output channels of a conv chunk) or a weight (columns of a depthwise chunk).
     """
 
     name: str
@@ -48,28 +49,46 @@ class Chunk:
     def __post_init__(self) -> None:
         where = f"chunk {self.name!r}"
         if not _NAME.fullmatch(self.name) or self.name in (SOURCE, SINK):
-            raise SpecError(f"{where}: name must be lower-case letters, digits and underscores and neither "
-                            f"{SOURCE!r} nor {SINK!r}")
+            raise SpecError(
+                f"{where}: name must be lower-case letters, digits and underscores and neither "
+                f"{SOURCE!r} nor {SINK!r}"
+            )
         if self.kind not in ("conv", "depthwise"):
             raise SpecError(f"{where}: kind must be 'conv' or 'depthwise', not {self.kind!r}")
         if self.multiplier not in ("lut", "dsp", "packed"):
-            raise SpecError(f"{where}: multiplier must be 'lut', 'dsp' or 'packed', not {self.multiplier!r}")
+            raise SpecError(
+                f"{where}: multiplier must be 'lut', 'dsp' or 'packed', not {self.multiplier!r}"
+            )
         for name in ("in_lanes", "drain_lanes"):
             value = getattr(self, name)
             if not 1 <= value <= MAX_LANES or value & (value - 1):
-                raise SpecError(f"{where}: {name} must be a power of two from 1 to {MAX_LANES}, not {value!r}")
+                raise SpecError(
+                    f"{where}: {name} must be a power of two from 1 to {MAX_LANES}, not {value!r}"
+                )
         if not 1 <= self.out_lanes <= MAX_LANES:
-            raise SpecError(f"{where}: out_lanes must be from 1 to {MAX_LANES}, not {self.out_lanes!r}")
+            raise SpecError(
+                f"{where}: out_lanes must be from 1 to {MAX_LANES}, not {self.out_lanes!r}"
+            )
         if self.out_lanes % self.drain_lanes:
-            raise SpecError(f"{where}: drain_lanes must divide out_lanes = {self.out_lanes}, not {self.drain_lanes}")
+            raise SpecError(
+                f"{where}: drain_lanes must divide out_lanes = {self.out_lanes}, not"
+                f" {self.drain_lanes}"
+            )
         for name, most in (("taps", MAX_TAPS), ("columns", MAX_COLUMNS)):
             if not 1 <= getattr(self, name) <= most:
-                raise SpecError(f"{where}: {name} must be from 1 to {most}, not {getattr(self, name)!r}")
+                raise SpecError(
+                    f"{where}: {name} must be from 1 to {most}, not {getattr(self, name)!r}"
+                )
         if self.kind == "depthwise" and self.in_lanes != self.out_lanes:
-            raise SpecError(f"{where}: in_lanes must equal out_lanes = {self.out_lanes} in a depthwise chunk, "
-                            f"not {self.in_lanes}")
+            raise SpecError(
+                f"{where}: in_lanes must equal out_lanes = {self.out_lanes} in a depthwise chunk, "
+                f"not {self.in_lanes}"
+            )
         if self.kind == "depthwise" and self.multiplier == "packed" and self.columns == 1:
-            raise SpecError(f"{where}: columns must be at least 2 where a depthwise chunk packs its multipliers, not 1")
+            raise SpecError(
+                f"{where}: columns must be at least 2 where a depthwise chunk packs its"
+                " multipliers, not 1"
+            )
 
     @property
     def terms(self) -> int:
@@ -91,9 +110,10 @@ class Chunk:
 class Loops:
     """How a layer runs on its chunk.
 
-    `order`   pixel_outer: for row, for column, for block of output channels. block_outer: for block, for row, for column
-    `rows`    output rows of a task; they become available together
-    `weights` chip: in the chunk's memory for good. stream: read from DRAM for each task, a block at a time
+    `order`   pixel_outer: for row, for column, for block of output channels. block_outer: for
+    block, for row, for column `rows`    output rows of a task; they become available together
+    `weights` chip: in the chunk's memory for good. stream: read from DRAM for each task, a block at
+    a time
     """
 
     order: Order = "pixel_outer"
@@ -102,18 +122,24 @@ class Loops:
 
     def __post_init__(self) -> None:
         if self.order not in ("pixel_outer", "block_outer"):
-            raise SpecError(f"loops: order must be 'pixel_outer' or 'block_outer', not {self.order!r}")
+            raise SpecError(
+                f"loops: order must be 'pixel_outer' or 'block_outer', not {self.order!r}"
+            )
         if self.weights not in ("chip", "stream"):
             raise SpecError(f"loops: weights must be 'chip' or 'stream', not {self.weights!r}")
         if self.rows < 1:
             raise SpecError(f"loops: rows must be at least 1, not {self.rows!r}")
         if self.weights == "stream" and self.order != "block_outer":
-            raise SpecError("loops: order must be 'block_outer' where weights are streamed, not 'pixel_outer'")
+            raise SpecError(
+                "loops: order must be 'block_outer' where weights are streamed, not 'pixel_outer'"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Buffer:
-    """Circular buffer of `rows` rows of `tensor`, read by `reader` (a chunk, or 'output') at `port`."""
+    """Circular buffer of `rows` rows of `tensor`, read by `reader` (a chunk, or 'output') at
+    `port`.
+    """
 
     tensor: str
     reader: str
@@ -122,17 +148,21 @@ class Buffer:
 
     def __post_init__(self) -> None:
         if self.port not in ("main", "residual"):
-            raise SpecError(f"buffer of {self.tensor!r}: port must be 'main' or 'residual', not {self.port!r}")
+            raise SpecError(
+                f"buffer of {self.tensor!r}: port must be 'main' or 'residual', not {self.port!r}"
+            )
         if self.rows < 1:
             raise SpecError(f"buffer of {self.tensor!r}: rows must be at least 1, not {self.rows}")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Accelerator:
-    """Chunks, the chunk of each layer (by layer name; a shuffle runs nowhere), every buffer, and the layers' loops.
+    """Chunks, the chunk of each layer (by layer name; a shuffle runs nowhere), every buffer, and
+    the layers' loops.
 
-    Layers that `loops` does not name run with the defaults of `Loops`. `stream_bits` is the width of the AXI4 ports through
-    which weights are streamed. `loadable`: a host can write weights, biases and multipliers through the registers.
+    Layers that `loops` does not name run with the defaults of `Loops`. `stream_bits` is the width
+    of the AXI4 ports through which weights are streamed. `loadable`: a host can write weights,
+    biases and multipliers through the registers.
     """
 
     chunks: tuple[Chunk, ...]
@@ -150,19 +180,30 @@ class Accelerator:
             raise SpecError(f"accelerator: chunks must have different names, not {names}")
         for layer, chunk in self.allocation.items():
             if chunk not in names:
-                raise SpecError(f"accelerator: allocation of layer {layer!r} must be one of {names}, not {chunk!r}")
+                raise SpecError(
+                    f"accelerator: allocation of layer {layer!r} must be one of {names}, not"
+                    f" {chunk!r}"
+                )
         if self.stream_bits not in STREAM_BITS:
-            raise SpecError(f"accelerator: stream_bits must be one of {STREAM_BITS}, not {self.stream_bits!r}")
+            raise SpecError(
+                f"accelerator: stream_bits must be one of {STREAM_BITS}, not {self.stream_bits!r}"
+            )
         for layer in self.loops:
             if layer not in self.allocation:
                 raise SpecError(f"accelerator: loops must name allocated layers, not {layer!r}")
         idle = set(names) - set(self.allocation.values())
         if idle:
-            raise SpecError(f"accelerator: chunk {min(idle)!r} must run at least one layer; remove it or allocate one")
+            raise SpecError(
+                f"accelerator: chunk {min(idle)!r} must run at least one layer; remove it or"
+                " allocate one"
+            )
         keys = [(b.tensor, b.reader, b.port) for b in self.buffers]
         if len(set(keys)) != len(keys):
             double = next(k for k in keys if keys.count(k) > 1)
-            raise SpecError(f"accelerator: buffers must be unique per tensor, reader and port; {double} occurs twice")
+            raise SpecError(
+                f"accelerator: buffers must be unique per tensor, reader and port; {double} occurs"
+                " twice"
+            )
 
     @property
     def multipliers(self) -> int:

@@ -14,7 +14,8 @@ Family = Literal["ecp5", "xc7", "xcup"]
 class Resources:
     """Amounts of a part's or a design's resources.
 
-    `dsp` counts MULT18X18D (ECP5), DSP48E1 (7-series) or DSP48E2 (UltraScale+); `bram` counts blocks of 18 Kbit.
+    `dsp` counts MULT18X18D (ECP5), DSP48E1 (7-series) or DSP48E2 (UltraScale+); `bram` counts
+    blocks of 18 Kbit.
     """
 
     lut: int
@@ -35,20 +36,51 @@ class Board:
     clock_mhz: float
 
 
-# Lattice FPGA-DS-02012 table 1.1; AMD DS190 and DS891 product tables (a 36 Kbit block counts as two of 18 Kbit).
+# Lattice FPGA-DS-02012 table 1.1; AMD DS190 and DS891 product tables (a 36 Kbit block counts as two
+# of 18 Kbit).
 BOARDS = {
     board.name: board
     for board in (
-        Board(name="ulx3s-85f", family="ecp5", part="LFE5U-85F-6BG381C", oscillator_mhz=25.0, clock_mhz=50.0,
-              resources=Resources(lut=83640, ff=83640, dsp=156, bram=208)),
-        Board(name="arty-a7-35t", family="xc7", part="xc7a35ticsg324-1L", oscillator_mhz=100.0, clock_mhz=100.0,
-              resources=Resources(lut=20800, ff=41600, dsp=90, bram=100)),
-        Board(name="pynq-z2", family="xc7", part="xc7z020clg400-1", oscillator_mhz=125.0, clock_mhz=100.0,
-              resources=Resources(lut=53200, ff=106400, dsp=220, bram=280)),
-        Board(name="zc706", family="xc7", part="xc7z045ffg900-2", oscillator_mhz=200.0, clock_mhz=200.0,
-              resources=Resources(lut=218600, ff=437200, dsp=900, bram=1090)),
-        Board(name="ultra96-v2", family="xcup", part="xczu3eg-sbva484-1-i", oscillator_mhz=100.0, clock_mhz=200.0,
-              resources=Resources(lut=70560, ff=141120, dsp=360, bram=432)),
+        Board(
+            name="ulx3s-85f",
+            family="ecp5",
+            part="LFE5U-85F-6BG381C",
+            oscillator_mhz=25.0,
+            clock_mhz=50.0,
+            resources=Resources(lut=83640, ff=83640, dsp=156, bram=208),
+        ),
+        Board(
+            name="arty-a7-35t",
+            family="xc7",
+            part="xc7a35ticsg324-1L",
+            oscillator_mhz=100.0,
+            clock_mhz=100.0,
+            resources=Resources(lut=20800, ff=41600, dsp=90, bram=100),
+        ),
+        Board(
+            name="pynq-z2",
+            family="xc7",
+            part="xc7z020clg400-1",
+            oscillator_mhz=125.0,
+            clock_mhz=100.0,
+            resources=Resources(lut=53200, ff=106400, dsp=220, bram=280),
+        ),
+        Board(
+            name="zc706",
+            family="xc7",
+            part="xc7z045ffg900-2",
+            oscillator_mhz=200.0,
+            clock_mhz=200.0,
+            resources=Resources(lut=218600, ff=437200, dsp=900, bram=1090),
+        ),
+        Board(
+            name="ultra96-v2",
+            family="xcup",
+            part="xczu3eg-sbva484-1-i",
+            oscillator_mhz=100.0,
+            clock_mhz=200.0,
+            resources=Resources(lut=70560, ff=141120, dsp=360, bram=432),
+        ),
     )
 }
 
@@ -56,5 +88,8 @@ BOARDS = {
 def find_board(name: str) -> Board:
     """The board called `name`."""
     if name not in BOARDS:
-        raise SpecError(f"board must be one of {', '.join(sorted(BOARDS))}, not {name!r}; `autonba boards` describes them")
+        raise SpecError(
+            f"board must be one of {', '.join(sorted(BOARDS))}, not {name!r}; `autonba boards`"
+            " describes them"
+        )
     return BOARDS[name]

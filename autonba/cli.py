@@ -1,4 +1,6 @@
-"""The command line. Each stage is imported by the command that runs it, so that one works where another's tools are missing."""
+"""The command line. Each stage is imported by the command that runs it, so that one works where
+another's tools are missing.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +48,9 @@ class _Interrupted(_Failure):
 
 
 class _Commands(click.Group):
-    """Turns errors that are the user's to mend into one sentence and exit code 2, Ctrl-C into 130."""
+    """Turns errors that are the user's to mend into one sentence and exit code 2, Ctrl-C into
+    130.
+    """
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -57,7 +61,9 @@ class _Commands(click.Group):
             _fail(error)
         except KeyboardInterrupt:
             command = ctx.invoked_subcommand or ""
-            how = _RESUME.get(command, "run it again; it starts this stage anew and keeps the others' results")
+            how = _RESUME.get(
+                command, "run it again; it starts this stage anew and keeps the others' results"
+            )
             raise _Interrupted(f"{command} was interrupted; {how}") from None
 
 
@@ -66,7 +72,10 @@ def _fail(error: Exception) -> NoReturn:
         extra, name = _EXTRAS.get((error.name or "").partition(".")[0], (None, None))
         if extra is None:
             raise error
-        error = ToolError(f"{name} is needed for this command and is not installed; run pip install 'autonba[{extra}]'")
+        error = ToolError(
+            f"{name} is needed for this command and is not installed; run pip install"
+            f" 'autonba[{extra}]'"
+        )
     if isinstance(error, OSError):
         if error.filename is None or error.strerror is None:
             raise error
@@ -78,57 +87,126 @@ bundle_argument = click.argument("bundle", type=click.Path(path_type=Path))
 target_names = ("ecp5", "vivado")
 
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
-             epilog="\b\nExample:\n  autonba search --dataset digits --board ulx3s-85f -o build")
+@click.group(
+    cls=_Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    epilog="\b\nExample:\n  autonba search --dataset digits --board ulx3s-85f -o build",
+)
 @click.version_option(__version__, prog_name="autonba")
 @click.option("--debug", is_flag=True, help="Show where in the program an error arose.")
 def cli(debug: bool) -> None:
-    """Search a quantized network and its accelerator together, generate its Verilog, prove it exact, build the bitstream."""
+    """Search a quantized network and its accelerator together, generate its Verilog, prove it
+    exact, build the bitstream.
+    """
 
 
-@cli.command(epilog="\b\nExample:\n  autonba search --dataset digits --board ulx3s-85f -o build\n"
-                    "  autonba search --config search.toml --max-dsp 40 --resume\n"
-                    "  autonba search --min-fps 20000 --max-energy-uj 0.2 --objective energy\n"
-                    "  autonba search --sweep min-fps=10000,20000,40000 -o front")
-@click.option("--config", "config_path", type=click.Path(path_type=Path), metavar="FILE.toml",
-              help="Settings from a file; docs/search.md lists the keys.")
-@click.option("--dataset", help="'digits' (built in, the default), a folder with one folder of images a class, CIFAR's own "
-                                "folder, or a file *.npz.")
+@cli.command(
+    epilog=(
+        "\b\nExample:\n  autonba search --dataset digits --board ulx3s-85f -o build\n"
+        "  autonba search --config search.toml --max-dsp 40 --resume\n"
+        "  autonba search --min-fps 20000 --max-energy-uj 0.2 --objective energy\n"
+        "  autonba search --sweep min-fps=10000,20000,40000 -o front"
+    )
+)
+@click.option(
+    "--config",
+    "config_path",
+    type=click.Path(path_type=Path),
+    metavar="FILE.toml",
+    help="Settings from a file; docs/search.md lists the keys.",
+)
+@click.option(
+    "--dataset",
+    help=(
+        "'digits' (built in, the default), a folder with one folder of images a class, CIFAR's own "
+        "folder, or a file *.npz."
+    ),
+)
 @click.option("--board", help="Board to fit; `autonba boards` lists them.  [default: ulx3s-85f]")
 @click.option("-o", "--out", help="Folder of the design bundle.  [default: build]")
 @click.option("--clock-mhz", type=float, help="Clock of the design.  [default: the board's]")
-@click.option("--space", help="Search space: digits, images, cifar-small, fbnet-cifar, fbnet-imagenet, or a file *.toml.")
-@click.option("--bits", metavar="4,6,8", help="Bitwidths to choose from, in place of the space's; one alone fixes it.")
-@click.option("--objective", help="throughput, latency, energy, edp, dsp, bram, lut or ff.  [default: throughput]")
+@click.option(
+    "--space",
+    help=(
+        "Search space: digits, images, cifar-small, fbnet-cifar, fbnet-imagenet, or a file *.toml."
+    ),
+)
+@click.option(
+    "--bits",
+    metavar="4,6,8",
+    help="Bitwidths to choose from, in place of the space's; one alone fixes it.",
+)
+@click.option(
+    "--objective",
+    help="throughput, latency, energy, edp, dsp, bram, lut or ff.  [default: throughput]",
+)
 @click.option("--strategy", help="joint, sequential, random or evolutionary.  [default: joint]")
 @click.option("--min-fps", type=float, help="At least this many images a second.")
-@click.option("--max-latency-ms", type=float, help="At most this long from an image's first pixel to its result.")
-@click.option("--max-energy-uj", type=float, help="At most this much energy an image (model of a 45 nm chip).")
+@click.option(
+    "--max-latency-ms",
+    type=float,
+    help="At most this long from an image's first pixel to its result.",
+)
+@click.option(
+    "--max-energy-uj", type=float, help="At most this much energy an image (model of a 45 nm chip)."
+)
 @click.option("--max-dsp", type=float, help="Use at most this many DSP multipliers.")
 @click.option("--max-bram", type=float, help="Use at most this many 18 Kbit memory blocks.")
 @click.option("--max-lut", type=float, help="Use at most this many look-up tables.")
 @click.option("--max-ff", type=float, help="Use at most this many flip-flops.")
-@click.option("--sweep", metavar="NAME=A,B,…", help="One search for each value of a limit; writes the Pareto front.")
-@click.option("--bitwidths", help="Sampling of bitwidths: heterogeneous, hard, soft or random-hard.  [default: heterogeneous]")
+@click.option(
+    "--sweep",
+    metavar="NAME=A,B,…",
+    help="One search for each value of a limit; writes the Pareto front.",
+)
+@click.option(
+    "--bitwidths",
+    help=(
+        "Sampling of bitwidths: heterogeneous, hard, soft or random-hard.  [default: heterogeneous]"
+    ),
+)
 @click.option("--paths", type=int, help="Operators of a block that get gradients.  [default: 2]")
 @click.option("--level", help="bilevel or one-level.  [default: bilevel]")
-@click.option("--warm-epochs", type=int, help="Epochs that train the supernet's weights before the search.")
+@click.option(
+    "--warm-epochs", type=int, help="Epochs that train the supernet's weights before the search."
+)
 @click.option("--search-epochs", type=int, help="Epochs of the search.")
 @click.option("--search-images", type=int, help="Training images that the search uses at most.")
 @click.option("--float-epochs", type=int, help="Epochs of training in float.")
 @click.option("--quantized-epochs", type=int, help="Epochs of training with quantization.")
-@click.option("--val-size", type=float, help="Validation images, fraction or number, if the data set has none.  [default: 0.2]")
-@click.option("--test-size", type=float, help="Test images, a fraction or a number, if the data set has none.  [default: 0.2]")
+@click.option(
+    "--val-size",
+    type=float,
+    help="Validation images, fraction or number, if the data set has none.  [default: 0.2]",
+)
+@click.option(
+    "--test-size",
+    type=float,
+    help="Test images, a fraction or a number, if the data set has none.  [default: 0.2]",
+)
 @click.option("--augmentation", help="affine, flip_crop, cutout or none.  [default: the space's]")
 @click.option("--device", help="auto, cpu or cuda.  [default: cpu]")
 @click.option("--precision", help="float32, bf16 or fp16.  [default: float32]")
-@click.option("--threads", type=int, help="Threads of each process; another number may change last bits.  [default: 1]")
+@click.option(
+    "--threads",
+    type=int,
+    help="Threads of each process; another number may change last bits.  [default: 1]",
+)
 @click.option("--tensorboard", metavar="DIR", help="Also log to TensorBoard files in this folder.")
 @click.option("--seed", type=int, help="The same seed gives the same bundle.  [default: 1]")
 @click.option("--effort", help="'full', or 'quick' to see it run.  [default: full]")
-@click.option("--resume", is_flag=True, help="Go on from the last checkpoint of an interrupted search.")
+@click.option(
+    "--resume", is_flag=True, help="Go on from the last checkpoint of an interrupted search."
+)
 @click.option("--progress/--no-progress", default=True, help="Show progress.")
-def search(config_path: Path | None, resume: bool, progress: bool, sweep: str | None, bits: str | None, **given: Any) -> None:
+def search(
+    config_path: Path | None,
+    resume: bool,
+    progress: bool,
+    sweep: str | None,
+    bits: str | None,
+    **given: Any,
+) -> None:
     """Search network, bitwidths and accelerator jointly; train; write the design bundle.
 
     Run it under torchrun to share each batch among processes.
@@ -155,37 +233,72 @@ def search(config_path: Path | None, resume: bool, progress: bool, sweep: str | 
         return
     bundle = run_search(chosen, progress=progress, resume=resume)
     if bundle is not None:
-        _say(f"design bundle {bundle.path}/ (digest {bundle.digest[:16]}): design.json, weights.npz, golden.npz, "
-             "report/search.json", f"next: autonba gen-rtl {bundle.path}")
+        _say(
+            f"design bundle {bundle.path}/ (digest {bundle.digest[:16]}): design.json, weights.npz,"
+            " golden.npz, report/search.json",
+            f"next: autonba gen-rtl {bundle.path}",
+        )
 
 
-@cli.command("search-accel", epilog="\b\nExample:\n  autonba search-accel network.json --board ulx3s-85f -o accelerator.json\n"
-                    "  autonba search-accel build --board pynq-z2 --objective energy --min-fps 2000 --max-dsp 100\n"
-                    "  autonba search-accel network.json --board zc706 --engine exact --json")
+@cli.command(
+    "search-accel",
+    epilog=(
+        "\b\nExample:\n  autonba search-accel network.json --board ulx3s-85f -o accelerator.json\n "
+        " autonba search-accel build --board pynq-z2 --objective energy --min-fps 2000 --max-dsp"
+        " 100\n  autonba search-accel network.json --board zc706 --engine exact --json"
+    ),
+)
 @click.argument("network", type=click.Path(path_type=Path), metavar="NETWORK.json")
 @click.option("--board", required=True, help="Board to fit; `autonba boards` lists them.")
-@click.option("--engine", default="das", show_default=True,
-              help="'das' (differentiable), 'random', 'evolutionary', or 'exact', which also proves the optimum.")
-@click.option("--objective", default="throughput", show_default=True,
-              help="What to optimize: throughput, latency, energy, edp, dsp, bram, lut or ff.")
+@click.option(
+    "--engine",
+    default="das",
+    show_default=True,
+    help=(
+        "'das' (differentiable), 'random', 'evolutionary', or 'exact', which also proves the"
+        " optimum."
+    ),
+)
+@click.option(
+    "--objective",
+    default="throughput",
+    show_default=True,
+    help="What to optimize: throughput, latency, energy, edp, dsp, bram, lut or ff.",
+)
 @click.option("--min-fps", type=float, help="Images a second in the steady state.")
-@click.option("--max-latency-ms", type=float, help="From the first pixel of an image to its last result.")
+@click.option(
+    "--max-latency-ms", type=float, help="From the first pixel of an image to its last result."
+)
 @click.option("--max-energy-uj", type=float, help="Energy of an image.")
 @click.option("--max-dsp", type=float, help="Use at most this many DSP multipliers.")
 @click.option("--max-bram", type=float, help="Use at most this many 18 Kbit memory blocks.")
 @click.option("--max-lut", type=float, help="Use at most this many look-up tables.")
 @click.option("--max-ff", type=float, help="Use at most this many flip-flops.")
 @click.option("--clock-mhz", type=float, help="Clock of the design.  [default: the board's]")
-@click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True,
-              help="The same seed gives the same accelerator.")
-@click.option("--seconds", type=click.FloatRange(min=0.0, min_open=True),
-              help="CPU-seconds that a proof may take.  [default: any]")
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    default=1,
+    show_default=True,
+    help="The same seed gives the same accelerator.",
+)
+@click.option(
+    "--seconds",
+    type=click.FloatRange(min=0.0, min_open=True),
+    help="CPU-seconds that a proof may take.  [default: any]",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON alone.")
-@click.option("-o", "--out", type=click.Path(path_type=Path), help="Write network and accelerator as a design document.")
+@click.option(
+    "-o",
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Write network and accelerator as a design document.",
+)
 def search_accel(network: Path, **given: Any) -> None:
     """Search the accelerator for a network that does not change.
 
-    NETWORK.json is a network document, a design.json, or a bundle's folder. A design that exceeds a limit is never returned.
+    NETWORK.json is a network document, a design.json, or a bundle's folder. A design that exceeds a
+    limit is never returned.
     """
     from autonba.search.accel_command import run
 
@@ -205,13 +318,34 @@ def gen_rtl(bundle: Path) -> None:
 
 @cli.command(epilog="\b\nExample:\n  autonba sim build --simulator icarus --images 3")
 @bundle_argument
-@click.option("--simulator", type=click.Choice(["verilator", "icarus"]), default="verilator", show_default=True)
-@click.option("--images", type=click.IntRange(min=1), default=100, show_default=True, help="Golden images to run.")
+@click.option(
+    "--simulator",
+    type=click.Choice(["verilator", "icarus"]),
+    default="verilator",
+    show_default=True,
+)
+@click.option(
+    "--images",
+    type=click.IntRange(min=1),
+    default=100,
+    show_default=True,
+    help="Golden images to run.",
+)
 @click.option("--stalls/--no-stalls", default=False, help="Also stall every stream at random.")
-@click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Seed of the stalls.")
-@click.option("--regression", is_flag=True, help="Every bench: modules, layers, network, stalls, reset, bad packets.")
-def sim(bundle: Path, simulator: str, images: int, stalls: bool, seed: int, regression: bool) -> None:
-    """Run the generated Verilog against the golden vectors: every element of every layer, and every cycle."""
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Seed of the stalls."
+)
+@click.option(
+    "--regression",
+    is_flag=True,
+    help="Every bench: modules, layers, network, stalls, reset, bad packets.",
+)
+def sim(
+    bundle: Path, simulator: str, images: int, stalls: bool, seed: int, regression: bool
+) -> None:
+    """Run the generated Verilog against the golden vectors: every element of every layer, and every
+    cycle.
+    """
     from autonba.sim import run
 
     opened = _open(bundle)
@@ -223,27 +357,56 @@ def sim(bundle: Path, simulator: str, images: int, stalls: bool, seed: int, regr
 
 
 @cli.command(epilog="\b\nExample:\n  autonba fuzz --count 30 --seed 1\n  autonba fuzz --minutes 10")
-@click.option("--count", type=click.IntRange(min=1), help="How many accelerators.  [default: 30, or what --minutes has room for]")
-@click.option("--minutes", type=click.FloatRange(min=0.0, min_open=True), help="Start none after so many minutes.")
+@click.option(
+    "--count",
+    type=click.IntRange(min=1),
+    help="How many accelerators.  [default: 30, or what --minutes has room for]",
+)
+@click.option(
+    "--minutes",
+    type=click.FloatRange(min=0.0, min_open=True),
+    help="Start none after so many minutes.",
+)
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True)
-@click.option("--workers", type=click.IntRange(min=1), help="How many at once.  [default: one a processor]")
-@click.option("--cases", type=click.Path(path_type=Path), help="Folder in which failing designs are saved, made small.")
-def fuzz(count: int | None, minutes: float | None, seed: int, workers: int | None, cases: Path | None) -> None:
-    """Draw random accelerators over the whole design space, generate, simulate, and compare bits and cycles."""
+@click.option(
+    "--workers", type=click.IntRange(min=1), help="How many at once.  [default: one a processor]"
+)
+@click.option(
+    "--cases",
+    type=click.Path(path_type=Path),
+    help="Folder in which failing designs are saved, made small.",
+)
+def fuzz(
+    count: int | None, minutes: float | None, seed: int, workers: int | None, cases: Path | None
+) -> None:
+    """Draw random accelerators over the whole design space, generate, simulate, and compare bits
+    and cycles.
+    """
     from autonba.sim.fuzz import fuzz as run_fuzz
 
-    if not run_fuzz(count or (None if minutes else 30), seed, minutes=minutes, workers=workers, cases=cases):
+    if not run_fuzz(
+        count or (None if minutes else 30), seed, minutes=minutes, workers=workers, cases=cases
+    ):
         raise _Failure("a random accelerator failed; the lines above name its seed")
 
 
-@cli.command(epilog="\b\nExample:\n  autonba flow build --target ecp5\n  autonba flow build --target vivado --prepare-only")
+@cli.command(
+    epilog=(
+        "\b\nExample:\n  autonba flow build --target ecp5\n  autonba flow build --target vivado"
+        " --prepare-only"
+    )
+)
 @bundle_argument
-@click.option("--target", default="ecp5", show_default=True, help=f"One of {', '.join(target_names)}.")
+@click.option(
+    "--target", default="ecp5", show_default=True, help=f"One of {', '.join(target_names)}."
+)
 @click.option("--prepare-only", is_flag=True, help="Write the scripts and run nothing.")
 def flow(bundle: Path, target: str, prepare_only: bool) -> None:
-    """Synthesize, place and route, and pack the bitstream; for Vivado, write the scripts to run where Vivado is.
+    """Synthesize, place and route, and pack the bitstream; for Vivado, write the scripts to run
+    where Vivado is.
 
-    Scripts are for the board that the design was searched for; `autonba boards` lists the boards with scripts for each target.
+    Scripts are for the board that the design was searched for; `autonba boards` lists the boards
+    with scripts for each target.
     """
     if target not in target_names:
         raise SpecError(f"target must be one of {', '.join(target_names)}, not {target!r}")
@@ -254,11 +417,16 @@ def flow(bundle: Path, target: str, prepare_only: bool) -> None:
         _say(f"scripts in {run.prepare(opened, target)}/")
         return
     facts = run.execute(opened, target)
-    _say(_flow_line(facts), f"scripts, logs and results in {bundle / 'flow' / target}/, figures in "
-         f"{bundle / 'report' / f'flow_{target}.json'}")
+    _say(
+        _flow_line(facts),
+        f"scripts, logs and results in {bundle / 'flow' / target}/, figures in "
+        f"{bundle / 'report' / f'flow_{target}.json'}",
+    )
     if facts.get("met") is False:
-        raise _Failure(f"timing is not met: {facts['fmax_mhz']:.1f} MHz reached, {facts['clock_mhz']:g} MHz wanted; search again "
-                       "with a lower --clock-mhz")
+        raise _Failure(
+            f"timing is not met: {facts['fmax_mhz']:.1f} MHz reached, {facts['clock_mhz']:g} MHz"
+            " wanted; search again with a lower --clock-mhz"
+        )
 
 
 @cli.command(epilog="\b\nExample:\n  autonba report build")
@@ -271,10 +439,19 @@ def report(bundle: Path) -> None:
         _say(str(path))
 
 
-@cli.command(epilog="\b\nExample:\n  autonba evaluate build --dataset digits\n  autonba evaluate build --dataset photos/ --json")
+@cli.command(
+    epilog=(
+        "\b\nExample:\n  autonba evaluate build --dataset digits\n  autonba evaluate build"
+        " --dataset photos/ --json"
+    )
+)
 @bundle_argument
-@click.option("--dataset", default="digits", show_default=True,
-              help="'digits', a folder of images or of CIFAR's batches, or a file *.npz.")
+@click.option(
+    "--dataset",
+    default="digits",
+    show_default=True,
+    help="'digits', a folder of images or of CIFAR's batches, or a file *.npz.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON alone.")
 def evaluate(bundle: Path, dataset: str, as_json: bool) -> None:
     """Accuracy of the float, the fake-quantized and the integer network on a data set."""
@@ -291,14 +468,23 @@ def evaluate(bundle: Path, dataset: str, as_json: bool) -> None:
         _say(f"{name:10} {100 * found[name]:7.2f} %")
     _say(f"{'images':10} {found['images']:7d}, test split")
     if "differing_predictions" in found:
-        _say(f"integer and fake-quantized network name different classes of {found['differing_predictions']} images")
+        _say(
+            "integer and fake-quantized network name different classes of"
+            f" {found['differing_predictions']} images"
+        )
     _say(f"written to {path}")
 
 
 @cli.command("run", epilog="\b\nExample:\n  autonba run build --port /dev/ttyUSB0 --images 10")
 @bundle_argument
 @click.option("--port", required=True, help="Serial port of the board, as /dev/ttyUSB0 or COM3.")
-@click.option("--images", type=click.IntRange(min=1), default=10, show_default=True, help="Golden images to send.")
+@click.option(
+    "--images",
+    type=click.IntRange(min=1),
+    default=10,
+    show_default=True,
+    help="Golden images to send.",
+)
 def run_board(bundle: Path, port: str, images: int) -> None:
     """Send golden images to a programmed board over its USB cable and check what comes back."""
     from autonba.flows.host import run_images
@@ -309,19 +495,30 @@ def run_board(bundle: Path, port: str, images: int) -> None:
     logits = run_images(port, sent, opened.digest).reshape(len(sent), -1)
     wanted = golden[network.layers[-1].name][:images].reshape(len(sent), -1)
     for index, (got, expected) in enumerate(zip(logits, wanted, strict=True)):
-        verdict = "equal to the golden model" if (got == expected).all() else f"WRONG: {got.tolist()}, not {expected.tolist()}"
-        _say(f"image {index}: class {network.classes[int(got.argmax())]} "
-             f"(label {network.classes[int(golden['labels'][index])]}), {verdict}")
+        verdict = (
+            "equal to the golden model"
+            if (got == expected).all()
+            else f"WRONG: {got.tolist()}, not {expected.tolist()}"
+        )
+        _say(
+            f"image {index}: class {network.classes[int(got.argmax())]} "
+            f"(label {network.classes[int(golden['labels'][index])]}), {verdict}"
+        )
     wrong = int((logits != wanted).any(axis=1).sum())
     if wrong:
-        raise _Failure(f"{wrong} of {len(sent)} results differ from the golden model; is this bundle's bitstream loaded?")
+        raise _Failure(
+            f"{wrong} of {len(sent)} results differ from the golden model; is this bundle's"
+            " bitstream loaded?"
+        )
 
 
 @cli.command(epilog="\b\nExample:\n  autonba stall build 0x00020104")
 @bundle_argument
 @click.argument("value")
 def stall(bundle: Path, value: str) -> None:
-    """Put a value of register STALL into words: who is waited for, with the names of chunk and layer."""
+    """Put a value of register STALL into words: who is waited for, with the names of chunk and
+    layer.
+    """
     from autonba.registers import explain_stall
 
     try:
@@ -334,15 +531,22 @@ def stall(bundle: Path, value: str) -> None:
 
 @cli.command(epilog="\b\nExample:\n  autonba boards")
 def boards() -> None:
-    """List the boards with their parts, resources, clocks, and the targets of `autonba flow` that have scripts for them."""
+    """List the boards with their parts, resources, clocks, and the targets of `autonba flow` that
+    have scripts for them.
+    """
     from autonba.boards import BOARDS
     from autonba.flows.run import targets_of
 
-    _say(f"{'board':14} {'part':24} {'LUT':>7} {'FF':>7} {'DSP':>5} {'BRAM18':>7} {'clock':>9}  {'flow'}")
+    _say(
+        f"{'board':14} {'part':24} {'LUT':>7} {'FF':>7} {'DSP':>5} {'BRAM18':>7} {'clock':>9} "
+        f" {'flow'}"
+    )
     for name, board in sorted(BOARDS.items()):
         r = board.resources
-        _say(f"{name:14} {board.part:24} {r.lut:7} {r.ff:7} {r.dsp:5} {r.bram:7} {board.clock_mhz:5g} MHz  "
-             f"{', '.join(targets_of(name)) or '-'}")
+        _say(
+            f"{name:14} {board.part:24} {r.lut:7} {r.ff:7} {r.dsp:5} {r.bram:7}"
+            f" {board.clock_mhz:5g} MHz  {', '.join(targets_of(name)) or '-'}"
+        )
 
 
 @cli.command(epilog="\b\nExample:\n  autonba doctor")
@@ -371,8 +575,10 @@ def _flow_line(facts: Mapping[str, Any]) -> str:
     if facts.get("fmax_mhz") is None:
         return f"scripts for {facts['board']} ({facts['part']}) written; this machine ran no tool"
     met = "met" if facts.get("met") else "NOT met"
-    return (f"{facts['board']} ({facts['part']}): {facts['fmax_mhz']:.1f} MHz reached, {facts['clock_mhz']:g} MHz wanted: "
-            f"timing {met}")
+    return (
+        f"{facts['board']} ({facts['part']}): {facts['fmax_mhz']:.1f} MHz reached,"
+        f" {facts['clock_mhz']:g} MHz wanted: timing {met}"
+    )
 
 
 def _say(*lines: str) -> None:

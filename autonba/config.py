@@ -12,15 +12,41 @@ from typing import Any, Literal, get_args
 from autonba.errors import SpecError
 
 Effort = Literal["quick", "full"]
-LIMITS = ("dsp", "bram", "lut", "ff", "min_fps", "max_latency_ms", "max_energy_uj")  # what a constraint may limit
-COUNTS = ("warm_epochs", "search_epochs", "float_epochs", "quantized_epochs")  # take the place of the effort's
-TEXTS = ("dataset", "board", "out", "space", "objective", "strategy", "bitwidths", "level", "device", "precision", "tensorboard",
-         "augmentation")
+LIMITS = (
+    "dsp",
+    "bram",
+    "lut",
+    "ff",
+    "min_fps",
+    "max_latency_ms",
+    "max_energy_uj",
+)  # what a constraint may limit
+COUNTS = (
+    "warm_epochs",
+    "search_epochs",
+    "float_epochs",
+    "quantized_epochs",
+)  # take the place of the effort's
+TEXTS = (
+    "dataset",
+    "board",
+    "out",
+    "space",
+    "objective",
+    "strategy",
+    "bitwidths",
+    "level",
+    "device",
+    "precision",
+    "tensorboard",
+    "augmentation",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class SearchConfig:
-    """What `autonba search` is asked for. None leaves a setting to the board, the data set's space or the effort.
+    """What `autonba search` is asked for. None leaves a setting to the board, the data set's space
+    or the effort.
 
     `constraints` tighten the board's limits. What each setting means: docs/search.md.
     """
@@ -77,7 +103,9 @@ class SearchConfig:
         for name in ("offset", "correction"):
             if not isinstance(getattr(self, name), bool):
                 raise SpecError(f"{name} must be true or false, not {getattr(self, name)!r}")
-        if self.bits is not None and (not isinstance(self.bits, (list, tuple)) or not all(_integer(b) for b in self.bits)):
+        if self.bits is not None and (
+            not isinstance(self.bits, (list, tuple)) or not all(_integer(b) for b in self.bits)
+        ):
             raise SpecError(f"bits must be a list of integers from 2 to 8, not {self.bits!r}")
         if not isinstance(self.constraints, Mapping):
             raise SpecError(f"constraints must be a table, not {self.constraints!r}")
@@ -93,7 +121,9 @@ def load(path: Path) -> dict[str, Any]:
     try:
         settings = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise SpecError(f"{path}: the configuration must be a readable file ({error.strerror})") from None
+        raise SpecError(
+            f"{path}: the configuration must be a readable file ({error.strerror})"
+        ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SpecError(f"{path}: the configuration must be TOML ({error})") from None
     known = tuple(f.name for f in fields(SearchConfig))
@@ -118,7 +148,11 @@ def integers(name: str, text: str) -> list[int]:
 def sweep(text: str) -> tuple[str, list[float]]:
     """Limit and values of a text such as 'min-fps=1000,2000'; raises SpecError."""
     key, _, values = text.partition("=")
-    name = key.replace("-", "_").removeprefix("max_") if key.startswith("max") and "_" not in key else key.replace("-", "_")
+    name = (
+        key.replace("-", "_").removeprefix("max_")
+        if key.startswith("max") and "_" not in key
+        else key.replace("-", "_")
+    )
     name = f"max_{name}" if f"max_{name}" in LIMITS else name
     if name not in LIMITS:
         known = ", ".join(n.replace("_", "-") if "_" in n else f"max-{n}" for n in LIMITS)
@@ -137,7 +171,12 @@ def _integer(value: object) -> bool:
 
 
 def _number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and value == value and abs(value) != float("inf")
+    return (
+        isinstance(value, (int, float))
+        and not isinstance(value, bool)
+        and value == value
+        and abs(value) != float("inf")
+    )
 
 
 def _nearest(name: str, known: tuple[str, ...]) -> str:

@@ -1,4 +1,6 @@
-"""What of the tools and packages is installed, for which stage it is needed, and how to get what is missing."""
+"""What of the tools and packages is installed, for which stage it is needed, and how to get what is
+missing.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,10 @@ class Finding:
         """As one line of text."""
         if self.found:
             return f"ok       {self.name:22} {self.found:26} {self.use}"
-        return f"{'MISSING' if self.needed else 'absent':8} {self.name:22} {'-':26} {self.use}; {self.remedy}"
+        return (
+            f"{'MISSING' if self.needed else 'absent':8} {self.name:22} {'-':26} {self.use};"
+            f" {self.remedy}"
+        )
 
 
 # distribution, use, extra it belongs to (None: always installed)
@@ -51,8 +56,18 @@ _PACKAGES = (
 _TOOLS = (
     ("make", "Makefile, Verilator's builds", "install your system's make package", True),
     ("perl", "Verilator's driver", "install your system's perl package", True),
-    ("iverilog", "second simulator (SIM=icarus)", "install your system's iverilog package; its tests are skipped without", False),
-    ("vivado", "flow --target vivado", "install Vivado, or take build/flow/vivado to where it is", False),
+    (
+        "iverilog",
+        "second simulator (SIM=icarus)",
+        "install your system's iverilog package; its tests are skipped without",
+        False,
+    ),
+    (
+        "vivado",
+        "flow --target vivado",
+        "install Vivado, or take build/flow/vivado to where it is",
+        False,
+    ),
     ("openFPGALoader", "loading the bitstream on a board", "install openFPGALoader", False),
 )
 
@@ -60,19 +75,48 @@ _TOOLS = (
 def examine() -> list[Finding]:
     """Look at everything; nothing is changed."""
     python = ".".join(map(str, sys.version_info[:3]))
-    findings = [Finding(name="Python", found=python if sys.version_info >= (3, 11) else None, use="everything",
-                        remedy="install Python 3.11 or newer")]
+    findings = [
+        Finding(
+            name="Python",
+            found=python if sys.version_info >= (3, 11) else None,
+            use="everything",
+            remedy="install Python 3.11 or newer",
+        )
+    ]
     compiler = next((c for c in ("g++", "clang++", "c++") if shutil.which(c)), None)
-    findings.append(Finding(name="C++ compiler", found=compiler and _version(compiler, "--version"),
-                            use="Verilator's simulations", remedy="install your system's g++ package"))
+    findings.append(
+        Finding(
+            name="C++ compiler",
+            found=compiler and _version(compiler, "--version"),
+            use="Verilator's simulations",
+            remedy="install your system's g++ package",
+        )
+    )
     for command, use, remedy, needed in _TOOLS:
         path = shutil.which(command)
-        flag = {"iverilog": "-V", "perl": "-v", "openFPGALoader": "-V", "vivado": "-version"}.get(command, "--version")
-        findings.append(Finding(name=command, found=path and _version(command, flag), use=use, remedy=remedy, needed=needed))
+        flag = {"iverilog": "-V", "perl": "-v", "openFPGALoader": "-V", "vivado": "-version"}.get(
+            command, "--version"
+        )
+        findings.append(
+            Finding(
+                name=command,
+                found=path and _version(command, flag),
+                use=use,
+                remedy=remedy,
+                needed=needed,
+            )
+        )
     for package, use, extra in _PACKAGES:
         spec = "-e ." if extra is None else f"-e '.[{extra}]'"
-        findings.append(Finding(name=package, found=_installed(package), use=use, remedy=f"pip install -c constraints.txt {spec}",
-                                needed=extra in (None, "sim")))
+        findings.append(
+            Finding(
+                name=package,
+                found=_installed(package),
+                use=use,
+                remedy=f"pip install -c constraints.txt {spec}",
+                needed=extra in (None, "sim"),
+            )
+        )
     return findings
 
 
@@ -85,7 +129,9 @@ def _installed(package: str) -> str | None:
 
 def _version(command: str, flag: str) -> str:
     try:
-        text = subprocess.run([command, flag], capture_output=True, text=True, timeout=60, check=False).stdout
+        text = subprocess.run(
+            [command, flag], capture_output=True, text=True, timeout=60, check=False
+        ).stdout
     except (OSError, subprocess.TimeoutExpired):
         text = ""
     match = re.search(r"v?(\d+(?:\.\d+)+)", text)

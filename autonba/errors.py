@@ -1,4 +1,6 @@
-"""Errors that are the user's to mend: one sentence that names the field, the value, the rule and the way out."""
+"""Errors that are the user's to mend: one sentence that names the field, the value, the rule and
+the way out.
+"""
 
 
 class AutonbaError(Exception):
@@ -26,4 +28,6 @@ class DataError(AutonbaError):
 
 
 class ToolError(AutonbaError):
-    """An external tool is missing or failed: names the tool, its first error line, the log and the next step."""
+    """An external tool is missing or failed: names the tool, its first error line, the log and the
+    next step.
+    """

@@ -22,7 +22,8 @@ from autonba.network import INPUT, Layer, Network, effective_kernel, shuffle_ord
 
 @dataclass(frozen=True, kw_only=True)
 class LayerWeights:
-    """Integers of one layer: `weight` (O, I / groups, KH, KW), `bias` (O,), `m` (O,); absent where the op has none.
+    """Integers of one layer: `weight` (O, I / groups, KH, KW), `bias` (O,), `m` (O,); absent where
+    the op has none.
 
     conv: weight, bias and, unless raw, m. Pools: m. shuffle: nothing.
     """
@@ -42,19 +43,25 @@ def accumulate(layer: Layer, weights: LayerWeights, x_NCHW: IntArray) -> IntArra
         sums: IntArray = x_NCHW.sum(axis=(2, 3), keepdims=True)
         return sums
     if layer.is_pool:
-        return pool(x_NCHW, layer.kernel, layer.stride, layer.padding, maximum=layer.op == "max_pool")
+        return pool(
+            x_NCHW, layer.kernel, layer.stride, layer.padding, maximum=layer.op == "max_pool"
+        )
     assert weights.weight is not None
     assert weights.bias is not None
     return convolve(x_NCHW, weights.weight, weights.bias, layer.stride, layer.padding, layer.groups)
 
 
 def evaluate(network: Network, weights: Weights, images_NCHW: IntArray) -> dict[str, IntArray]:
-    """Every tensor of the network, the input included, for a batch of integer images, as int64 (N, C, H, W)."""
+    """Every tensor of the network, the input included, for a batch of integer images, as int64 (N,
+    C, H, W).
+    """
     images = np.asarray(images_NCHW, dtype=np.int64)
     low, high = value_range(network.input.bits, network.input.signed)
     shape = (network.input.channels, network.input.height, network.input.width)
     if images.ndim != 4 or images.shape[1:] != shape:
-        raise DataError(f"images must have shape (N, {shape[0]}, {shape[1]}, {shape[2]}), not {images.shape}")
+        raise DataError(
+            f"images must have shape (N, {shape[0]}, {shape[1]}, {shape[2]}), not {images.shape}"
+        )
     if images.size and (images.min() < low or images.max() > high):
         raise DataError(f"images must lie in {low}..{high}, not {images.min()}..{images.max()}")
     tensors = {INPUT: images}
@@ -70,7 +77,10 @@ def evaluate(network: Network, weights: Weights, images_NCHW: IntArray) -> dict[
             continue
         assert own.m is not None
         requantization = Requantization(
-            shift=layer.shift, residual_multiplier=layer.residual_multiplier, bits=layer.bits, signed=layer.signed
+            shift=layer.shift,
+            residual_multiplier=layer.residual_multiplier,
+            bits=layer.bits,
+            signed=layer.signed,
         )
         residual = None if layer.residual is None else tensors[layer.residual]
         tensors[layer.name] = requantization.compute(acc, own.m[None, :, None, None], residual)
@@ -81,7 +91,8 @@ def predict(network: Network, weights: Weights, images_NCHW: IntArray) -> IntArr
     """Class index of each image: the first channel of the largest result."""
     last = network.layers[-1].name
     parts = [
-        evaluate(network, weights, images_NCHW[first : first + BATCH])[last] for first in range(0, len(images_NCHW), BATCH)
+        evaluate(network, weights, images_NCHW[first : first + BATCH])[last]
+        for first in range(0, len(images_NCHW), BATCH)
     ]
     classes: IntArray = np.concatenate(parts).reshape(len(images_NCHW), -1).argmax(axis=1)
     return classes
@@ -92,7 +103,9 @@ def check_weights(network: Network, weights: Weights) -> None:
     tensors = network.tensors
     extra = set(weights) - {layer.name for layer in network.layers}
     if extra:
-        raise BundleError(f"weights: {min(extra)!r} must name a layer of the network, and it does not")
+        raise BundleError(
+            f"weights: {min(extra)!r} must name a layer of the network, and it does not"
+        )
     for layer in network.layers:
         own = weights.get(layer.name, LayerWeights())
         wanted: dict[str, tuple[tuple[int, ...], tuple[int, int]]] = {}
@@ -108,18 +121,29 @@ def check_weights(network: Network, weights: Weights) -> None:
             where = f"weights: {layer.name}.{field}"
             if field not in wanted:
                 if values is not None:
-                    raise BundleError(f"{where} must be absent in this {layer.op} layer, and it is there")
+                    raise BundleError(
+                        f"{where} must be absent in this {layer.op} layer, and it is there"
+                    )
                 continue
             if values is None:
                 raise BundleError(f"{where} must be present, and it is missing")
             shape, (low, high) = wanted[field]
             if values.shape != shape:
-                raise BundleError(f"{where} must have shape {list(shape)} as design.json says, not {list(values.shape)}")
+                raise BundleError(
+                    f"{where} must have shape {list(shape)} as design.json says, not"
+                    f" {list(values.shape)}"
+                )
             if values.size and (values.min() < low or values.max() > high):
-                raise BundleError(f"{where} must lie in {low}..{high}, not {values.min()}..{values.max()}")
+                raise BundleError(
+                    f"{where} must lie in {low}..{high}, not {values.min()}..{values.max()}"
+                )
         low, high = accumulator_range(network, layer, own)
-        if layer.raw and (low < value_range(LOGIT_BITS, True)[0] or high > value_range(LOGIT_BITS, True)[1]):
-            raise BundleError(f"weights: results of {layer.name!r} must fit {LOGIT_BITS} bits, not {low}..{high}")
+        if layer.raw and (
+            low < value_range(LOGIT_BITS, True)[0] or high > value_range(LOGIT_BITS, True)[1]
+        ):
+            raise BundleError(
+                f"weights: results of {layer.name!r} must fit {LOGIT_BITS} bits, not {low}..{high}"
+            )
 
 
 def accumulator_range(network: Network, layer: Layer, weights: LayerWeights) -> tuple[int, int]:

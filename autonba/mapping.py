@@ -1,9 +1,11 @@
-"""How a network lies on an accelerator: loop nests, channel orders, buffers, widths. Every stage reads it from here.
+"""How a network lies on an accelerator: loop nests, channel orders, buffers, widths. Every stage
+reads it from here.
 
-A *row task* computes one or several output rows of one layer. It is made of *visits*: one block of `out_lanes` output
-channels at one set of `columns` output columns, which takes a cycle for each `taps` kernel taps of a kernel row and each
-word of `in_lanes` input channels it needs. Tensors are stored in a *physical* channel order, which absorbs channel
-shuffles; groups become sets of input words. Row buffers are banked by column where several columns are read at once.
+A *row task* computes one or several output rows of one layer. It is made of *visits*: one block of
+`out_lanes` output channels at one set of `columns` output columns, which takes a cycle for each
+`taps` kernel taps of a kernel row and each word of `in_lanes` input channels it needs. Tensors are
+stored in a *physical* channel order, which absorbs channel shuffles; groups become sets of input
+words. Row buffers are banked by column where several columns are read at once.
 """
 
 from __future__ import annotations
@@ -60,14 +62,19 @@ class WordNest:
     def of_block(self, block: int) -> list[int]:
         """Word numbers that `block` reads, in order."""
         start = self.base + block // self.blocks_per_group * self.group_stride
-        return [start + j1 * self.run_stride + j2 for j1 in range(self.runs) for j2 in range(self.run_words)]
+        return [
+            start + j1 * self.run_stride + j2
+            for j1 in range(self.runs)
+            for j2 in range(self.run_words)
+        ]
 
 
 @dataclass(frozen=True, kw_only=True)
 class RowPattern:
     """Rows of a map of `rows` rows that each of `tasks` row tasks needs.
 
-    Task t reads the rows `t * step - padding` ... `t * step - padding + span - 1`, where they exist.
+    Task t reads the rows `t * step - padding` ... `t * step - padding + span - 1`, where they
+    exist.
     """
 
     rows: int
@@ -77,7 +84,9 @@ class RowPattern:
     padding: int
 
     def first(self, t: int) -> int:
-        """Oldest row still wanted when task `t` runs; after the last task, the next image's first."""
+        """Oldest row still wanted when task `t` runs; after the last task, the next image's
+        first.
+        """
         return self.rows if t >= self.tasks else max(t * self.step - self.padding, 0)
 
     def release(self, t: int) -> int:
@@ -85,7 +94,9 @@ class RowPattern:
         return self.first(t + 1) - self.first(t)
 
     def need(self, t: int) -> int:
-        """Rows that must be present, counted from the oldest wanted one: those read and those given back."""
+        """Rows that must be present, counted from the oldest wanted one: those read and those given
+        back.
+        """
         last = min(t * self.step - self.padding + self.span, self.rows)
         return max(last, self.first(t + 1)) - self.first(t)
 
@@ -134,7 +145,11 @@ class LayerPlan:
     @property
     def products(self) -> int:
         """Products of an output; 1 where a maximum is taken."""
-        return 1 if self.layer.op == "max_pool" else self.kernel[0] * self.kernel[1] * (self.source.channels // self.groups)
+        return (
+            1
+            if self.layer.op == "max_pool"
+            else self.kernel[0] * self.kernel[1] * (self.source.channels // self.groups)
+        )
 
     @property
     def sum_bits(self) -> int:
@@ -159,7 +174,9 @@ class LayerPlan:
     @cached_property
     def drain_cycles(self) -> int:
         """Cycles in which a visit's accumulators leave."""
-        return int(timing.drain_cycles(self.chunk.columns, self.chunk.out_lanes, self.chunk.drain_lanes))
+        return int(
+            timing.drain_cycles(self.chunk.columns, self.chunk.out_lanes, self.chunk.drain_lanes)
+        )
 
     @cached_property
     def period(self) -> int:
@@ -199,8 +216,13 @@ class LayerPlan:
     @property
     def pattern(self) -> RowPattern:
         """Rows of the main input that each task needs."""
-        return RowPattern(rows=self.source.height, tasks=self.tasks, step=self.loops.rows * self.stride[0],
-                          span=(self.loops.rows - 1) * self.stride[0] + self.kernel[0], padding=self.padding[0])
+        return RowPattern(
+            rows=self.source.height,
+            tasks=self.tasks,
+            step=self.loops.rows * self.stride[0],
+            span=(self.loops.rows - 1) * self.stride[0] + self.kernel[0],
+            padding=self.padding[0],
+        )
 
     @property
     def weight_words(self) -> int:
@@ -220,7 +242,9 @@ class LayerPlan:
 
 @dataclass(frozen=True, kw_only=True)
 class Edge:
-    """One reader of a buffer: `consumer` is a layer's name, or 'output'; `produced` rows are written by each task."""
+    """One reader of a buffer: `consumer` is a layer's name, or 'output'; `produced` rows are
+    written by each task.
+    """
 
     name: str
     producer: str  # layer name or 'input'
@@ -233,7 +257,9 @@ class Edge:
 
 @dataclass(frozen=True, kw_only=True)
 class BufferPlan:
-    """A circular buffer inside a memory. Sizes in words of the memory's `lanes` channels, in each column bank."""
+    """A circular buffer inside a memory. Sizes in words of the memory's `lanes` channels, in each
+    column bank.
+    """
 
     tensor: Tensor
     writer: str  # agent
@@ -283,7 +309,9 @@ class ChunkPlan:
     residual_bits: int  # signed; 0 without residuals
     acc_bits: int
     write_bits: int  # signed
-    offset_layers: frozenset[str]  # layers whose inputs are stored signed and multiplied with an offset
+    offset_layers: frozenset[
+        str
+    ]  # layers whose inputs are stored signed and multiplied with an offset
 
     @property
     def input_offset(self) -> int:
@@ -293,7 +321,11 @@ class ChunkPlan:
     @property
     def residual_multiplier_bits(self) -> int:
         """Bits of the widest r; 0 without residuals."""
-        return max(lp.layer.residual_multiplier.bit_length() for lp in self.layers) if self.residual_bits else 0
+        return (
+            max(lp.layer.residual_multiplier.bit_length() for lp in self.layers)
+            if self.residual_bits
+            else 0
+        )
 
     @property
     def shifts(self) -> tuple[int, int]:
@@ -366,30 +398,48 @@ class Plan:
 
 @dataclass(frozen=True, kw_only=True)
 class _Stored:
-    """Where a tensor's values lie: the stored tensor and its physical order in this tensor's channel numbers."""
+    """Where a tensor's values lie: the stored tensor and its physical order in this tensor's
+    channel numbers.
+    """
 
     root: str
     order: Order
 
 
-def word_nest(layer: Layer, source: Tensor, chunk: Chunk, input_order: Order, output_order: Order) -> WordNest:
-    """The cheapest affine nest that reaches every input word each block needs; raises SpecError where there is none."""
+def word_nest(
+    layer: Layer, source: Tensor, chunk: Chunk, input_order: Order, output_order: Order
+) -> WordNest:
+    """The cheapest affine nest that reaches every input word each block needs; raises SpecError
+    where there is none.
+    """
     groups = effective_groups(layer, source)
     if chunk.kind == "depthwise" and not (layer.is_pool or groups == source.channels > 1):
-        raise SpecError(f"layer {layer.name!r}: allocation must be a conv chunk unless the layer is depthwise or a pool, "
-                        f"not {chunk.name!r}")
-    if layer.op == "max_pool" and (chunk.kind != "depthwise" or chunk.taps > 1 or chunk.multiplier == "packed"):
-        raise SpecError(f"layer {layer.name!r}: allocation of a max_pool must be a depthwise chunk with one tap and without "
-                        f"packed multipliers, not {chunk.name!r}")
+        raise SpecError(
+            f"layer {layer.name!r}: allocation must be a conv chunk unless the layer is depthwise"
+            f" or a pool, not {chunk.name!r}"
+        )
+    if layer.op == "max_pool" and (
+        chunk.kind != "depthwise" or chunk.taps > 1 or chunk.multiplier == "packed"
+    ):
+        raise SpecError(
+            f"layer {layer.name!r}: allocation of a max_pool must be a depthwise chunk with one tap"
+            f" and without packed multipliers, not {chunk.name!r}"
+        )
     nest = _word_nest(groups, chunk.out_lanes, chunk.in_lanes, input_order, output_order)
-    if chunk.kind == "depthwise" and not _lanes_meet(nest, chunk.out_lanes, input_order, output_order):
-        raise SpecError(f"layer {layer.name!r}: allocation must be a conv chunk where the lanes of input and output channels "
-                        f"differ, not {chunk.name!r}")
+    if chunk.kind == "depthwise" and not _lanes_meet(
+        nest, chunk.out_lanes, input_order, output_order
+    ):
+        raise SpecError(
+            f"layer {layer.name!r}: allocation must be a conv chunk where the lanes of input and"
+            f" output channels differ, not {chunk.name!r}"
+        )
     return nest
 
 
 def _lanes_meet(nest: WordNest, lanes: int, input_order: Order, output_order: Order) -> bool:
-    """Whether each output channel's input lies in its own lane of the one word that its block reads."""
+    """Whether each output channel's input lies in its own lane of the one word that its block
+    reads.
+    """
     if nest.words != 1:
         return False
     multiplier = len(output_order) // len(input_order)
@@ -405,7 +455,9 @@ def _lanes_meet(nest: WordNest, lanes: int, input_order: Order, output_order: Or
 
 
 def _depthwise_order(chunk: Chunk, input_order: Order, multiplier: int) -> Order:
-    """Order of the outputs of a depthwise convolution that keeps each of them near its input, and where it can in its lane."""
+    """Order of the outputs of a depthwise convolution that keeps each of them near its input, and
+    where it can in its lane.
+    """
     if multiplier == 1 or chunk.kind == "conv" or len(input_order) % chunk.in_lanes:
         return tuple(c * multiplier + j for c in input_order for j in range(multiplier))
     words = np.asarray(input_order).reshape(-1, 1, chunk.in_lanes)
@@ -413,11 +465,20 @@ def _depthwise_order(chunk: Chunk, input_order: Order, multiplier: int) -> Order
 
 
 @lru_cache(maxsize=65536)
-def _word_nest(groups: int, out_lanes: int, in_lanes: int, input_order: Order, output_order: Order) -> WordNest:
+def _word_nest(
+    groups: int, out_lanes: int, in_lanes: int, input_order: Order, output_order: Order
+) -> WordNest:
     blocks, words = ceil_div(len(output_order), out_lanes), ceil_div(len(input_order), in_lanes)
     if groups == 1:
-        return WordNest(blocks=blocks, blocks_per_group=blocks, base=0, group_stride=0, runs=1, run_words=words,
-                        run_stride=0)
+        return WordNest(
+            blocks=blocks,
+            blocks_per_group=blocks,
+            base=0,
+            group_stride=0,
+            runs=1,
+            run_words=words,
+            run_stride=0,
+        )
     group_of_out = np.asarray(output_order) // (len(output_order) // groups)
     group_of_in = np.asarray(input_order) // (len(input_order) // groups)
     reads = np.zeros((blocks, groups), dtype=bool)
@@ -430,9 +491,13 @@ def _word_nest(groups: int, out_lanes: int, in_lanes: int, input_order: Order, o
 
 
 def _nest_of(need: npt.NDArray[np.bool_], groups: int) -> WordNest | None:
-    """Nest with that many groups of blocks, or None where the groups' word sets are not translations of each other."""
+    """Nest with that many groups of blocks, or None where the groups' word sets are not
+    translations of each other.
+    """
     blocks, words = need.shape
-    sets = [np.flatnonzero(rows.any(axis=0)) for rows in need.reshape(groups, blocks // groups, words)]
+    sets = [
+        np.flatnonzero(rows.any(axis=0)) for rows in need.reshape(groups, blocks // groups, words)
+    ]
     first = sets[0]
     run_starts = np.flatnonzero(np.diff(first, prepend=-2) != 1)
     lengths = np.diff(np.append(run_starts, len(first)))
@@ -442,9 +507,15 @@ def _nest_of(need: npt.NDArray[np.bool_], groups: int) -> WordNest | None:
         runs, run_words, run_stride = len(starts), int(lengths[0]), int(gaps[0]) if len(gaps) else 0
     else:
         runs, run_words, run_stride = 1, int(first[-1] - first[0] + 1), 0
-    nest = WordNest(blocks=blocks, blocks_per_group=blocks // groups, base=int(first[0]),
-                    group_stride=int(sets[1][0] - first[0]) if groups > 1 else 0, runs=runs, run_words=run_words,
-                    run_stride=run_stride)
+    nest = WordNest(
+        blocks=blocks,
+        blocks_per_group=blocks // groups,
+        base=int(first[0]),
+        group_stride=int(sets[1][0] - first[0]) if groups > 1 else 0,
+        runs=runs,
+        run_words=run_words,
+        run_stride=run_stride,
+    )
     for group, wanted in enumerate(sets):
         covered = nest.of_block(group * nest.blocks_per_group)
         if not set(wanted.tolist()) <= set(covered) or min(covered) < 0 or max(covered) >= words:
@@ -464,14 +535,26 @@ def plan(network: Network, accelerator: Accelerator, weights: Weights | None = N
     by_key = {(b.tensor.name, b.reader, b.port): b for b in placed}
     ordered = tuple(by_key[b.tensor.name, b.reader, b.port] for b in buffers)
     chunks = tuple(
-        _plan_chunk(network, chunk, index, layers, memories, weights) for index, chunk in enumerate(accelerator.chunks)
+        _plan_chunk(network, chunk, index, layers, memories, weights)
+        for index, chunk in enumerate(accelerator.chunks)
     )
-    return Plan(network=network, accelerator=accelerator, layers=layers, chunks=chunks, memories=memories,
-                buffers=ordered, edges=tuple(edges))
+    return Plan(
+        network=network,
+        accelerator=accelerator,
+        layers=layers,
+        chunks=chunks,
+        memories=memories,
+        buffers=ordered,
+        edges=tuple(edges),
+    )
 
 
-def required_buffers(network: Network, accelerator: Accelerator) -> dict[tuple[str, str, Port], int]:
-    """Every (tensor, reader, port) that needs a buffer, with the fewest rows its readers can work with."""
+def required_buffers(
+    network: Network, accelerator: Accelerator
+) -> dict[tuple[str, str, Port], int]:
+    """Every (tensor, reader, port) that needs a buffer, with the fewest rows its readers can work
+    with.
+    """
     return _least_rows(network, accelerator, _plan_layers(network, accelerator))
 
 
@@ -481,7 +564,10 @@ def _least_rows(
     keys: dict[tuple[str, str, Port], int] = {}
     for producer, consumer, port, tensor, pattern in _uses(network, layers):
         key = (tensor, SINK if consumer == SINK else accelerator.allocation[consumer], port)
-        keys[key] = max(keys.get(key, _produced(layers, producer)), max(pattern.need(t) for t in range(pattern.tasks)))
+        keys[key] = max(
+            keys.get(key, _produced(layers, producer)),
+            max(pattern.need(t) for t in range(pattern.tasks)),
+        )
     return keys
 
 
@@ -492,31 +578,53 @@ def _plan_layers(network: Network, accelerator: Accelerator) -> dict[str, LayerP
     counts = dict.fromkeys((chunk.name for chunk in accelerator.chunks), 0)
     for name in accelerator.allocation:
         if name not in tensors or name == INPUT or network.layer(name).op == "shuffle":
-            raise SpecError(f"accelerator: allocation must name conv and pool layers of the network, not {name!r}")
+            raise SpecError(
+                "accelerator: allocation must name conv and pool layers of the network, not"
+                f" {name!r}"
+            )
     for layer in network.layers:
         source = stored[layer.input]
         if layer.op == "shuffle":
             position = np.argsort(shuffle_order(layer.out_channels, layer.groups))
-            stored[layer.name] = _Stored(root=source.root, order=tuple(int(position[c]) for c in source.order))
+            stored[layer.name] = _Stored(
+                root=source.root, order=tuple(int(position[c]) for c in source.order)
+            )
             continue
         if layer.name not in accelerator.allocation:
-            raise SpecError(f"accelerator: allocation must name a chunk for layer {layer.name!r}, and it does not")
+            raise SpecError(
+                f"accelerator: allocation must name a chunk for layer {layer.name!r}, and it"
+                " does not"
+            )
         chunk = accelerator.chunk(accelerator.allocation[layer.name])
         order: Order = tuple(range(layer.out_channels))
         if layer.residual is not None:
             order = stored[layer.residual].order
-        elif layer is not network.layers[-1] and effective_groups(layer, tensors[layer.input]) == len(source.order):
+        elif layer is not network.layers[-1] and effective_groups(
+            layer, tensors[layer.input]
+        ) == len(source.order):
             order = _depthwise_order(chunk, source.order, layer.out_channels // len(source.order))
         if layer is network.layers[-1] and order != tuple(range(layer.out_channels)):
-            raise SpecError(f"layer {layer.name!r}: residual of the last layer must not be shuffled; add a layer")
+            raise SpecError(
+                f"layer {layer.name!r}: residual of the last layer must not be shuffled; add a"
+                " layer"
+            )
         loops = accelerator.loops_of(layer.name)
         if tensors[layer.name].height % loops.rows:
-            raise SpecError(f"layer {layer.name!r}: loops.rows must divide the {tensors[layer.name].height} output rows, "
-                            f"not {loops.rows}")
+            raise SpecError(
+                f"layer {layer.name!r}: loops.rows must divide the {tensors[layer.name].height}"
+                f" output rows, not {loops.rows}"
+            )
         layers[layer.name] = LayerPlan(
-            layer=layer, chunk=chunk, loops=loops, index=counts[chunk.name], source=tensors[layer.input], out=tensors[layer.name],
-            root=source.root, residual_root=None if layer.residual is None else stored[layer.residual].root,
-            input_order=source.order, output_order=order,
+            layer=layer,
+            chunk=chunk,
+            loops=loops,
+            index=counts[chunk.name],
+            source=tensors[layer.input],
+            out=tensors[layer.name],
+            root=source.root,
+            residual_root=None if layer.residual is None else stored[layer.residual].root,
+            input_order=source.order,
+            output_order=order,
             nest=word_nest(layer, tensors[layer.input], chunk, source.order, order),
         )
         counts[chunk.name] += 1
@@ -532,8 +640,13 @@ def _uses(
         yield lp.root, name, "main", lp.root, lp.pattern
         if lp.residual_root is not None:
             rows = lp.loops.rows
-            yield lp.residual_root, name, "residual", lp.residual_root, RowPattern(
-                rows=lp.out.height, tasks=lp.tasks, span=rows, step=rows, padding=0)
+            yield (
+                lp.residual_root,
+                name,
+                "residual",
+                lp.residual_root,
+                RowPattern(rows=lp.out.height, tasks=lp.tasks, span=rows, step=rows, padding=0),
+            )
     last = network.layers[-1].name
     rows = layers[last].out.height
     yield last, SINK, "main", last, RowPattern(rows=rows, tasks=rows, span=1, step=1, padding=0)
@@ -552,29 +665,58 @@ def _plan_buffers(
     least = _least_rows(network, accelerator, layers)
     for key in least:
         if key not in given:
-            raise SpecError(f"accelerator: buffers must hold one for tensor {key[0]!r}, reader {key[1]!r}, port {key[2]!r}")
+            raise SpecError(
+                f"accelerator: buffers must hold one for tensor {key[0]!r}, reader {key[1]!r}, port"
+                f" {key[2]!r}"
+            )
     for key, rows in given.items():
         if key not in least:
-            raise SpecError(f"accelerator: buffers must be read; tensor {key[0]!r} is not read by {key[1]!r} at {key[2]!r}")
+            raise SpecError(
+                f"accelerator: buffers must be read; tensor {key[0]!r} is not read by {key[1]!r} at"
+                f" {key[2]!r}"
+            )
         if rows < least[key]:
-            raise SpecError(f"accelerator: buffer of tensor {key[0]!r} for {key[1]!r} must have at least {least[key]} "
-                            f"rows, not {rows}")
+            raise SpecError(
+                f"accelerator: buffer of tensor {key[0]!r} for {key[1]!r} must have at least"
+                f" {least[key]} rows, not {rows}"
+            )
     keys = list(least)
     buffers = []
     for tensor, reader, port in keys:
         writer = SOURCE if tensor == INPUT else accelerator.allocation[tensor]
-        lanes = max(_write_lanes(network, accelerator, writer), _read_lanes(accelerator, reader, port))
+        lanes = max(
+            _write_lanes(network, accelerator, writer), _read_lanes(accelerator, reader, port)
+        )
         pixel = ceil_div(tensors[tensor].channels, lanes)
         columns = ceil_div(tensors[tensor].width, _banks(layers, reader, port))
-        buffers.append(BufferPlan(
-            tensor=tensors[tensor], writer=writer, reader=reader, port=port, rows=given[tensor, reader, port], base=0,
-            pixel_words=pixel, row_words=pixel * columns, memory=f"{writer}_to_{reader}_{port}"))
+        buffers.append(
+            BufferPlan(
+                tensor=tensors[tensor],
+                writer=writer,
+                reader=reader,
+                port=port,
+                rows=given[tensor, reader, port],
+                base=0,
+                pixel_words=pixel,
+                row_words=pixel * columns,
+                memory=f"{writer}_to_{reader}_{port}",
+            )
+        )
     edges = []
     for producer, consumer, port, tensor, pattern in _uses(network, layers):
         reader = SINK if consumer == SINK else accelerator.allocation[consumer]
         suffix = "" if port == "main" else "_residual"
-        edges.append(Edge(name=f"{producer}_to_{consumer}{suffix}", producer=producer, consumer=consumer, port=port,
-                          buffer=keys.index((tensor, reader, port)), produced=_produced(layers, producer), pattern=pattern))
+        edges.append(
+            Edge(
+                name=f"{producer}_to_{consumer}{suffix}",
+                producer=producer,
+                consumer=consumer,
+                port=port,
+                buffer=keys.index((tensor, reader, port)),
+                produced=_produced(layers, producer),
+                pattern=pattern,
+            )
+        )
     return buffers, edges
 
 
@@ -588,7 +730,11 @@ def _banks(layers: Mapping[str, LayerPlan], reader: str, port: Port) -> int:
 
 
 def _write_lanes(network: Network, accelerator: Accelerator, writer: str) -> int:
-    return 1 << clog2(network.input.channels) if writer == SOURCE else accelerator.chunk(writer).drain_lanes
+    return (
+        1 << clog2(network.input.channels)
+        if writer == SOURCE
+        else accelerator.chunk(writer).drain_lanes
+    )
 
 
 def _read_lanes(accelerator: Accelerator, reader: str, port: Port) -> int:
@@ -599,7 +745,10 @@ def _read_lanes(accelerator: Accelerator, reader: str, port: Port) -> int:
 
 
 def _plan_memories(
-    network: Network, accelerator: Accelerator, layers: Mapping[str, LayerPlan], buffers: list[BufferPlan]
+    network: Network,
+    accelerator: Accelerator,
+    layers: Mapping[str, LayerPlan],
+    buffers: list[BufferPlan],
 ) -> tuple[MemoryPlan, ...]:
     memories = []
     for name in dict.fromkeys(b.memory for b in buffers):
@@ -611,39 +760,76 @@ def _plan_memories(
         for b in members:
             placed.append(BufferPlan(**{**b.__dict__, "base": base}))
             base += b.rows * b.row_words
-        memories.append(MemoryPlan(
-            name=name, writer=first.writer, reader=first.reader, port=first.port,
-            write_lanes=_write_lanes(network, accelerator, first.writer),
-            read_lanes=_read_lanes(accelerator, first.reader, first.port),
-            lane_bits=bits, signed=signed, banks=_banks(layers, first.reader, first.port), depth=base,
-            buffers=tuple(placed)))
+        memories.append(
+            MemoryPlan(
+                name=name,
+                writer=first.writer,
+                reader=first.reader,
+                port=first.port,
+                write_lanes=_write_lanes(network, accelerator, first.writer),
+                read_lanes=_read_lanes(accelerator, first.reader, first.port),
+                lane_bits=bits,
+                signed=signed,
+                banks=_banks(layers, first.reader, first.port),
+                depth=base,
+                buffers=tuple(placed),
+            )
+        )
     return tuple(memories)
 
 
 def _plan_chunk(
-    network: Network, chunk: Chunk, index: int, layers: Mapping[str, LayerPlan], memories: tuple[MemoryPlan, ...],
+    network: Network,
+    chunk: Chunk,
+    index: int,
+    layers: Mapping[str, LayerPlan],
+    memories: tuple[MemoryPlan, ...],
     weights: Weights | None,
 ) -> ChunkPlan:
     own = tuple(lp for lp in layers.values() if lp.chunk.name == chunk.name)
     packed = chunk.multiplier == "packed"
 
     def operand_bits(port: Port, unsigned: bool) -> int:
-        return max((m.lane_bits + (not m.signed and not unsigned) for m in memories
-                    if m.reader == chunk.name and m.port == port), default=0)
+        return max(
+            (
+                m.lane_bits + (not m.signed and not unsigned)
+                for m in memories
+                if m.reader == chunk.name and m.port == port
+            ),
+            default=0,
+        )
 
     def acc_bits(lp: LayerPlan) -> int:
         if weights is None:
             return lp.sum_bits
-        return max(lp.sum_bits, signed_width(*accumulator_range(network, lp.layer, weights[lp.layer.name])))
+        return max(
+            lp.sum_bits, signed_width(*accumulator_range(network, lp.layer, weights[lp.layer.name]))
+        )
 
     weight_bits = max(lp.weight_bits for lp in own)
     input_bits = operand_bits("main", packed)
-    signed_tensors = {b.tensor.name for m in memories if m.reader == chunk.name and m.port == "main" and m.signed
-                      for b in m.buffers}
+    signed_tensors = {
+        b.tensor.name
+        for m in memories
+        if m.reader == chunk.name and m.port == "main" and m.signed
+        for b in m.buffers
+    }
     return ChunkPlan(
-        chunk=chunk, index=index, layers=own, weight_bits=weight_bits,
-        input_bits=input_bits, residual_bits=operand_bits("residual", False),
-        acc_bits=int(widths.accumulator(widths.beat_sum(weight_bits, input_bits, chunk.terms), max(map(acc_bits, own)))),
-        write_bits=max(LOGIT_BITS if lp.layer.raw else lp.out.bits + (not lp.out.signed) for lp in own),
-        offset_layers=frozenset(lp.layer.name for lp in own if packed and lp.root in signed_tensors),
+        chunk=chunk,
+        index=index,
+        layers=own,
+        weight_bits=weight_bits,
+        input_bits=input_bits,
+        residual_bits=operand_bits("residual", False),
+        acc_bits=int(
+            widths.accumulator(
+                widths.beat_sum(weight_bits, input_bits, chunk.terms), max(map(acc_bits, own))
+            )
+        ),
+        write_bits=max(
+            LOGIT_BITS if lp.layer.raw else lp.out.bits + (not lp.out.signed) for lp in own
+        ),
+        offset_layers=frozenset(
+            lp.layer.name for lp in own if packed and lp.root in signed_tensors
+        ),
     )

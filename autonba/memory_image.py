@@ -1,4 +1,6 @@
-"""Contents of the weight and parameter ROMs, in the order in which the sequencer and the writer read them."""
+"""Contents of the weight and parameter ROMs, in the order in which the sequencer and the writer
+read them.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +14,11 @@ from autonba.mapping import ChunkPlan, LayerPlan
 
 
 def weight_lanes(lp: LayerPlan, weights: LayerWeights) -> IntArray:
-    """Weights of a layer as (words, out lanes, terms), zero where an output does not depend on an input.
-
-    A conv chunk's terms are `taps` times `in_lanes`, a depthwise chunk's only `taps`, since each output lane has its own
+    """Weights of a layer as (words, out lanes, terms), zero where an output does not depend on an
     input.
+
+    A conv chunk's terms are `taps` times `in_lanes`, a depthwise chunk's only `taps`, since each
+    output lane has its own input.
     """
     chunk, nest = lp.chunk, lp.nest
     kh, kw = lp.kernel
@@ -25,11 +28,15 @@ def weight_lanes(lp: LayerPlan, weights: LayerWeights) -> IntArray:
     split = padded.reshape(*taps_BOWIYX.shape[:5], lp.kernel_steps, chunk.taps)
     # (block, ky, step, word, out lane, tap, in lane)
     beats = split.transpose(0, 4, 5, 2, 1, 6, 3)
-    return beats.reshape(nest.blocks * kh * lp.kernel_steps * nest.words, chunk.out_lanes, chunk.terms)
+    return beats.reshape(
+        nest.blocks * kh * lp.kernel_steps * nest.words, chunk.out_lanes, chunk.terms
+    )
 
 
 def _by_lane(lp: LayerPlan, weights: LayerWeights) -> IntArray:
-    """Weights as (block, out lane, word of the block, in lane, kh, kw); one in lane in a depthwise chunk."""
+    """Weights as (block, out lane, word of the block, in lane, kh, kw); one in lane in a depthwise
+    chunk.
+    """
     chunk, nest, (kh, kw) = lp.chunk, lp.nest, lp.kernel
     inputs, outputs = lp.source.channels, lp.out.channels
     per_in, per_out = inputs // lp.groups, outputs // lp.groups
@@ -44,7 +51,10 @@ def _by_lane(lp: LayerPlan, weights: LayerWeights) -> IntArray:
         return lanes.reshape(nest.blocks, chunk.out_lanes, 1, 1, kh, kw)
     place = np.empty(inputs, dtype=np.int64)
     place[np.asarray(lp.input_order)] = np.arange(inputs)  # physical number of each input channel
-    dense = np.zeros((nest.blocks * chunk.out_lanes, ceil_div(inputs, chunk.in_lanes) * chunk.in_lanes, kh, kw), dtype=np.int64)
+    dense = np.zeros(
+        (nest.blocks * chunk.out_lanes, ceil_div(inputs, chunk.in_lanes) * chunk.in_lanes, kh, kw),
+        dtype=np.int64,
+    )
     for physical, channel in enumerate(lp.output_order):
         group = channel // per_out
         dense[physical, place[group * per_in : (group + 1) * per_in]] = values[channel]
@@ -53,8 +63,12 @@ def _by_lane(lp: LayerPlan, weights: LayerWeights) -> IntArray:
 
 
 def weight_rom(chunk: ChunkPlan, weights: Weights) -> list[int]:
-    """Words of the weights that stay on the chip: out lane major, term 0 of out lane 0 in the low bits."""
-    return [word for lp in chunk.layers if not lp.streams for word in weight_words(chunk, lp, weights)]
+    """Words of the weights that stay on the chip: out lane major, term 0 of out lane 0 in the low
+    bits.
+    """
+    return [
+        word for lp in chunk.layers if not lp.streams for word in weight_words(chunk, lp, weights)
+    ]
 
 
 def weight_words(chunk: ChunkPlan, lp: LayerPlan, weights: Weights) -> list[int]:
@@ -79,8 +93,18 @@ def parameter_rom(chunk: ChunkPlan, weights: Weights) -> list[int]:
         if own.m is not None:
             m[: len(order)] = own.m[order]
         for first in range(0, padded, lanes):
-            fields = [pack([b], chunk.acc_bits) | int(k) << chunk.acc_bits if chunk.requantizes else pack([b], chunk.acc_bits)
-                      for b, k in zip(bias[first : first + lanes].tolist(), m[first : first + lanes].tolist(), strict=True)]
+            fields = [
+                (
+                    pack([b], chunk.acc_bits) | int(k) << chunk.acc_bits
+                    if chunk.requantizes
+                    else pack([b], chunk.acc_bits)
+                )
+                for b, k in zip(
+                    bias[first : first + lanes].tolist(),
+                    m[first : first + lanes].tolist(),
+                    strict=True,
+                )
+            ]
             words.append(pack(fields, parameter_bits(chunk)))
     return words
 

@@ -34,13 +34,14 @@ class Tensor:
 class Layer:
     """One operation; its output tensor bears its name.
 
-    conv         convolution of any kernel, stride, padding and groups (a fully connected layer is a 1x1 kernel on
-                 a 1x1 map), requantized with `shift`, multipliers m[c] and, with a residual, `residual_multiplier`
-    global_pool  sum over the map, requantized (the 1/(HW) lies in m)
-    avg_pool     sum over a window, requantized; padding counts as zeros
-    max_pool     maximum over a window, requantized; padding does not count
-    shuffle      channel c of the output is channel (c % g) * (C / g) + c // g of the input, g = groups
-    `raw` layers leave their accumulators as they are (logits).
+    conv         convolution of any kernel, stride, padding and groups (a fully connected layer is a
+    1x1 kernel on
+                 a 1x1 map), requantized with `shift`, multipliers m[c] and, with a residual,
+    `residual_multiplier` global_pool  sum over the map, requantized (the 1/(HW) lies in m) avg_pool
+    sum over a window, requantized; padding counts as zeros max_pool     maximum over a window,
+    requantized; padding does not count shuffle      channel c of the output is channel (c % g) * (C
+    / g) + c // g of the input, g = groups `raw` layers leave their accumulators as they are
+    (logits).
     """
 
     name: str
@@ -64,25 +65,52 @@ class Layer:
             if not ok:
                 raise SpecError(f"layer {self.name!r}: {field} must be {must}, not {value!r}")
 
-        rule(bool(_NAME.fullmatch(self.name)) and self.name not in RESERVED, "name", self.name,
-             f"a letter followed by letters, digits or underscores, and none of {', '.join(RESERVED)}")
-        rule(self.op in ("conv", *POOLS, "shuffle"), "op", self.op, f"one of conv, {', '.join(POOLS)} and shuffle")
+        rule(
+            bool(_NAME.fullmatch(self.name)) and self.name not in RESERVED,
+            "name",
+            self.name,
+            "a letter followed by letters, digits or underscores, and none of"
+            f" {', '.join(RESERVED)}",
+        )
+        rule(
+            self.op in ("conv", *POOLS, "shuffle"),
+            "op",
+            self.op,
+            f"one of conv, {', '.join(POOLS)} and shuffle",
+        )
         rule(self.out_channels >= 1, "out_channels", self.out_channels, "at least 1")
-        rule(self.groups >= 1 and self.out_channels % self.groups == 0, "groups", self.groups,
-             f"a divisor of out_channels = {self.out_channels}")
+        rule(
+            self.groups >= 1 and self.out_channels % self.groups == 0,
+            "groups",
+            self.groups,
+            f"a divisor of out_channels = {self.out_channels}",
+        )
         rule(min(self.kernel) >= 1, "kernel", list(self.kernel), "at least 1 in each direction")
         rule(min(self.stride) >= 1, "stride", list(self.stride), "at least 1 in each direction")
-        rule(0 <= self.padding[0] < self.kernel[0] and 0 <= self.padding[1] < self.kernel[1],
-             "padding", list(self.padding), f"at least 0 and below the kernel {list(self.kernel)}")
+        rule(
+            0 <= self.padding[0] < self.kernel[0] and 0 <= self.padding[1] < self.kernel[1],
+            "padding",
+            list(self.padding),
+            f"at least 0 and below the kernel {list(self.kernel)}",
+        )
         rule(2 <= self.weight_bits <= 8, "weight_bits", self.weight_bits, "2 to 8")
         if self.raw:
-            rule(self.bits == LOGIT_BITS and self.signed, "bits", self.bits, f"{LOGIT_BITS} and signed in a raw layer")
+            rule(
+                self.bits == LOGIT_BITS and self.signed,
+                "bits",
+                self.bits,
+                f"{LOGIT_BITS} and signed in a raw layer",
+            )
             rule(self.residual is None, "residual", self.residual, "absent in a raw layer")
         else:
             rule(2 <= self.bits <= 8, "bits", self.bits, "2 to 8")
         rule(0 <= self.shift <= MAX_SHIFT, "shift", self.shift, f"0 to {MAX_SHIFT}")
-        rule(0 <= self.residual_multiplier < 1 << RESIDUAL_MULTIPLIER_BITS, "residual_multiplier",
-             self.residual_multiplier, f"0 to 2^{RESIDUAL_MULTIPLIER_BITS} - 1")
+        rule(
+            0 <= self.residual_multiplier < 1 << RESIDUAL_MULTIPLIER_BITS,
+            "residual_multiplier",
+            self.residual_multiplier,
+            f"0 to 2^{RESIDUAL_MULTIPLIER_BITS} - 1",
+        )
         if self.op != "conv":
             rule(self.residual is None, "residual", self.residual, "absent except in a conv layer")
             rule(not self.raw, "raw", self.raw, "false except in a conv layer")
@@ -95,12 +123,16 @@ class Layer:
     @property
     def is_depthwise(self) -> bool:
         """Whether each output channel depends on the one input channel of the same number."""
-        return self.is_pool or (self.op == "conv" and self.groups == self.out_channels and self.groups > 1)
+        return self.is_pool or (
+            self.op == "conv" and self.groups == self.out_channels and self.groups > 1
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Network:
-    """Layers in evaluation order; the last one's output is the result and `classes` names its channels."""
+    """Layers in evaluation order; the last one's output is the result and `classes` names its
+    channels.
+    """
 
     input: Tensor
     layers: tuple[Layer, ...]
@@ -111,22 +143,30 @@ class Network:
             raise SpecError(f"network input: name must be {INPUT!r}, not {self.input.name!r}")
         for field in ("channels", "height", "width"):
             if getattr(self.input, field) < 1:
-                raise SpecError(f"network input: {field} must be at least 1, not {getattr(self.input, field)}")
+                raise SpecError(
+                    f"network input: {field} must be at least 1, not {getattr(self.input, field)}"
+                )
         if not 1 <= self.input.bits <= 8:
             raise SpecError(f"network input: bits must be 1 to 8, not {self.input.bits}")
         if not self.layers:
             raise SpecError("network: layers must hold at least one layer, not none")
         if self.layers[-1].op == "shuffle":
-            raise SpecError(f"layer {self.layers[-1].name!r}: op of the last layer must not be 'shuffle'")
+            raise SpecError(
+                f"layer {self.layers[-1].name!r}: op of the last layer must not be 'shuffle'"
+            )
         tensors = self.tensors  # checks every shape
         if len(self.classes) != tensors[self.layers[-1].name].channels:
             raise SpecError(
-                f"network: classes must name each of the {tensors[self.layers[-1].name].channels} channels of the "
-                f"last layer {self.layers[-1].name!r}, not {len(self.classes)}"
+                f"network: classes must name each of the {tensors[self.layers[-1].name].channels}"
+                f" channels of the last layer {self.layers[-1].name!r}, not {len(self.classes)}"
             )
-        unread = {layer.name for layer in self.layers[:-1]} - {t for lay in self.layers for t in sources(lay)}
+        unread = {layer.name for layer in self.layers[:-1]} - {
+            t for lay in self.layers for t in sources(lay)
+        }
         if unread:
-            raise SpecError(f"layer {min(unread)!r}: its output must be read by a later layer, and none does")
+            raise SpecError(
+                f"layer {min(unread)!r}: its output must be read by a later layer, and none does"
+            )
 
     @property
     def tensors(self) -> dict[str, Tensor]:
@@ -138,7 +178,8 @@ class Network:
             for source in sources(layer):
                 if source not in known:
                     raise SpecError(
-                        f"layer {layer.name!r}: input must be {INPUT!r} or an earlier layer, not {source!r}"
+                        f"layer {layer.name!r}: input must be {INPUT!r} or an earlier layer, not"
+                        f" {source!r}"
                     )
             known[layer.name] = _output(layer, known)
         return known
@@ -195,38 +236,56 @@ def _output(layer: Layer, known: dict[str, Tensor]) -> Tensor:
     source = known[layer.input]
     if layer.op != "conv" and layer.out_channels != source.channels:
         raise SpecError(
-            f"layer {layer.name!r}: out_channels must equal the {source.channels} channels of {layer.input!r}, "
-            f"not {layer.out_channels}"
+            f"layer {layer.name!r}: out_channels must equal the {source.channels} channels of"
+            f" {layer.input!r}, not {layer.out_channels}"
         )
     if source.channels % layer.groups:
         raise SpecError(
-            f"layer {layer.name!r}: groups must divide the {source.channels} channels of {layer.input!r}, "
-            f"not {layer.groups}"
+            f"layer {layer.name!r}: groups must divide the {source.channels} channels of"
+            f" {layer.input!r}, not {layer.groups}"
         )
     if layer.op == "shuffle":
-        return Tensor(name=layer.name, channels=source.channels, height=source.height, width=source.width,
-                      bits=source.bits, signed=source.signed)
+        return Tensor(
+            name=layer.name,
+            channels=source.channels,
+            height=source.height,
+            width=source.width,
+            bits=source.bits,
+            signed=source.signed,
+        )
     if layer.op == "global_pool":
         height = width = 1
     else:
         height, width = (
             (size + 2 * pad - k) // step + 1
-            for size, pad, k, step in zip((source.height, source.width), layer.padding, layer.kernel, layer.stride,
-                                          strict=True)
+            for size, pad, k, step in zip(
+                (source.height, source.width),
+                layer.padding,
+                layer.kernel,
+                layer.stride,
+                strict=True,
+            )
         )
     if height < 1 or width < 1:
         raise SpecError(
-            f"layer {layer.name!r}: kernel {list(layer.kernel)} must fit the padded {source.height}x{source.width} "
-            f"map of {layer.input!r}"
+            f"layer {layer.name!r}: kernel {list(layer.kernel)} must fit the padded"
+            f" {source.height}x{source.width} map of {layer.input!r}"
         )
-    out = Tensor(name=layer.name, channels=layer.out_channels, height=height, width=width, bits=layer.bits,
-                 signed=layer.signed)
+    out = Tensor(
+        name=layer.name,
+        channels=layer.out_channels,
+        height=height,
+        width=width,
+        bits=layer.bits,
+        signed=layer.signed,
+    )
     if layer.residual is not None:
         other = known[layer.residual]
         if (other.channels, other.height, other.width) != (out.channels, out.height, out.width):
             raise SpecError(
-                f"layer {layer.name!r}: residual {layer.residual!r} must have the shape "
-                f"{[out.channels, out.height, out.width]}, not {[other.channels, other.height, other.width]}"
+                f"layer {layer.name!r}: residual {layer.residual!r} must have the shape"
+                f" {[out.channels, out.height, out.width]}, not"
+                f" {[other.channels, other.height, other.width]}"
             )
     return out
 

@@ -1,8 +1,9 @@
 """Several exact products in one DSP block.
 
-A block multiplies a wide signed port by a narrow one. Fields that lie `spacing` bits apart in the wide port give their products
-with the narrow port's factor that far apart. Where the spacing is smaller than a product, neighbouring products overlap; what
-the lower ones carry into a field is known from the overlapping bits alone, which a few LUTs compute (`multiply_packed.v`).
+A block multiplies a wide signed port by a narrow one. Fields that lie `spacing` bits apart in the
+wide port give their products with the narrow port's factor that far apart. Where the spacing is
+smaller than a product, neighbouring products overlap; what the lower ones carry into a field is
+known from the overlapping bits alone, which a few LUTs compute (`multiply_packed.v`).
 """
 
 from __future__ import annotations
@@ -12,7 +13,11 @@ from dataclasses import dataclass
 from autonba.accelerator import Chunk
 from autonba.boards import Family
 
-PORT_BITS: dict[Family, int] = {"ecp5": 18, "xc7": 25, "xcup": 27}  # wide signed port of MULT18X18D, DSP48E1, DSP48E2
+PORT_BITS: dict[Family, int] = {
+    "ecp5": 18,
+    "xc7": 25,
+    "xcup": 27,
+}  # wide signed port of MULT18X18D, DSP48E1, DSP48E2
 MAX_OVERLAP = 2  # bits; a third costs five LUTs a field, and is only taken
 MAX_OVERLAP_SMALL = 3  # where the operands have
 SMALL_OPERANDS = 6  # bits together, the inputs of one LUT
@@ -28,7 +33,9 @@ class Packing:
 
 
 def pack(weight_bits: int, input_bits: int, port_bits: int) -> Packing:
-    """Packing of signed weights, which share an unsigned input. The last weight keeps its sign, the others are made unsigned."""
+    """Packing of signed weights, which share an unsigned input. The last weight keeps its sign, the
+    others are made unsigned.
+    """
     return _most(weight_bits, input_bits, port_bits, least_overlap=0)
 
 
@@ -50,7 +57,9 @@ def _most(field_bits: int, factor_bits: int, port_bits: int, least_overlap: int)
 
 
 def cut(bits: int, port_bits: int) -> tuple[int, ...]:
-    """Where a signed factor of `bits` is cut into parts for the wide port, 0 and `bits` included; a multiplier for each part."""
+    """Where a signed factor of `bits` is cut into parts for the wide port, 0 and `bits` included; a
+    multiplier for each part.
+    """
     return (0, *range(port_bits - 1, bits - 1, port_bits - 1), bits)
 
 

@@ -1,4 +1,6 @@
-"""The report: what every stage found, as report/summary.json (a published interface) and as one self-contained HTML page."""
+"""The report: what every stage found, as report/summary.json (a published interface) and as one
+self-contained HTML page.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,11 @@ KINDS = ("lut", "ff", "dsp", "bram")
 def write_report(bundle: Bundle) -> tuple[Path, Path]:
     """Write report/summary.json and report/index.html of `bundle`; returns their paths."""
     folder = bundle.path / "report"
-    found = {path.stem: read_json(path) for path in sorted(folder.glob("*.json")) if path.stem != "summary"}
+    found = {
+        path.stem: read_json(path)
+        for path in sorted(folder.glob("*.json"))
+        if path.stem != "summary"
+    }
     found = {name: facts for name, facts in found.items() if _is_current(facts, bundle.digest)}
     mapped = plan(bundle.design.network, bundle.design.accelerator, bundle.weights)
     try:
@@ -34,15 +40,19 @@ def write_report(bundle: Bundle) -> tuple[Path, Path]:
         check_schema(summary, "summary", "summary.json")
         page = render(bundle, mapped, summary, found)
     except (KeyError, TypeError, AttributeError) as error:
-        raise BundleError(f"{folder}: its files must be as the stages write them ({type(error).__name__}: {error}); "
-                          "run the stage that wrote the damaged one again") from None
+        raise BundleError(
+            f"{folder}: its files must be as the stages write them ({type(error).__name__}:"
+            f" {error}); run the stage that wrote the damaged one again"
+        ) from None
     write_json(folder / "summary.json", summary)
     write_bytes(folder / "index.html", page.encode())
     return folder / "summary.json", folder / "index.html"
 
 
 def _is_current(facts: Any, digest: str) -> bool:
-    """Whether facts are of this design: a stage that names the design it saw must have seen this one."""
+    """Whether facts are of this design: a stage that names the design it saw must have seen this
+    one.
+    """
     return isinstance(facts, dict) and facts.get("digest", digest) == digest
 
 
@@ -55,10 +65,15 @@ def summarize(bundle: Bundle, mapped: Plan, found: dict[str, Any]) -> dict[str, 
     simulated = {} if simulation is None else simulation["cycles"]["simulated"]
     cycles = {
         "predicted": {"first_image": simulate(mapped, 1).first_image, **steady.to_json()},
-        "simulated": {key: simulated.get(key) for key in ("first_image", "distances", "images", "differing")},
+        "simulated": {
+            key: simulated.get(key) for key in ("first_image", "distances", "images", "differing")
+        },
     }
-    flows = {name.removeprefix("flow_"): facts for name, facts in found.items()
-             if name.startswith("flow_") and facts.get("resources")}
+    flows = {
+        name.removeprefix("flow_"): facts
+        for name, facts in found.items()
+        if name.startswith("flow_") and facts.get("resources")
+    }
     predicted = estimate(mapped, board.family, bundle.weights)
     dsps = design.constraints.get("dsp") or board.resources.dsp
     accuracy = found.get("search", {}).get("accuracy", {})
@@ -73,7 +88,10 @@ def summarize(bundle: Bundle, mapped: Plan, found: dict[str, Any]) -> dict[str, 
         "fmax_mhz": {target: facts["fmax_mhz"] for target, facts in flows.items()},
         "resources": {
             "predicted": asdict(predicted),
-            "synthesized": {target: {kind: facts["resources"][kind] for kind in KINDS} for target, facts in flows.items()},
+            "synthesized": {
+                target: {kind: facts["resources"][kind] for kind in KINDS}
+                for target, facts in flows.items()
+            },
         },
         "rtl_check": {key: check.get(key) for key in ("images", "elements", "mismatches")},
         "multipliers": design.accelerator.multipliers,
@@ -84,18 +102,39 @@ def summarize(bundle: Bundle, mapped: Plan, found: dict[str, Any]) -> dict[str, 
 
 def render(bundle: Bundle, mapped: Plan, summary: dict[str, Any], found: dict[str, Any]) -> str:
     """The HTML page."""
-    environment = jinja2.Environment(loader=jinja2.PackageLoader("autonba", "."), undefined=jinja2.StrictUndefined,
-                                     autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("autonba", "."),
+        undefined=jinja2.StrictUndefined,
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
     per_image = summary["cycles"]["predicted"]["per_image"]
     search, board = found.get("search"), find_board(bundle.design.target.board)
     return environment.get_template("report.html.j2").render(
-        version=__version__, design=bundle.design, summary=summary, mapped=mapped, per_image=per_image,
-        comparisons=_comparisons(summary), board=board,
-        limits=bundle.design.constraints, random=(search or {}).get("accelerator", {}).get("random"),
+        version=__version__,
+        design=bundle.design,
+        summary=summary,
+        mapped=mapped,
+        per_image=per_image,
+        comparisons=_comparisons(summary),
+        board=board,
+        limits=bundle.design.constraints,
+        random=(search or {}).get("accelerator", {}).get("random"),
         rounding=(search or {}).get("integer_against_quantized"),
-        alike=nearest_held_out(board.family, bundle.design.accelerator.style, bundle.design.accelerator.multipliers),
-        pictures=[] if search is None else pictures(search, _front_of(bundle), bundle.path.resolve().name, mapped.bottleneck),
-        flows={name.removeprefix("flow_"): facts for name, facts in found.items() if name.startswith("flow_")},
+        alike=nearest_held_out(
+            board.family, bundle.design.accelerator.style, bundle.design.accelerator.multipliers
+        ),
+        pictures=(
+            []
+            if search is None
+            else pictures(search, _front_of(bundle), bundle.path.resolve().name, mapped.bottleneck)
+        ),
+        flows={
+            name.removeprefix("flow_"): facts
+            for name, facts in found.items()
+            if name.startswith("flow_")
+        },
     )
 
 
@@ -104,25 +143,66 @@ def _comparisons(summary: dict[str, Any]) -> list[dict[str, Any]]:
     predicted, simulated = summary["cycles"]["predicted"], summary["cycles"]["simulated"]
     first = simulated["first_image"]
     long_run = "in the long run" if predicted["proven"] else "in the long run, not proven"
-    rows = [{"name": "cycles, first image", "predicted": predicted["first_image"], "simulated": first, "synthesized": None,
-             "error": None if first is None else predicted["first_image"] / first - 1},
-            {"name": f"cycles from image to image, {long_run}", "predicted": predicted["per_image"], "simulated": None,
-             "synthesized": None, "error": None}]
+    rows = [
+        {
+            "name": "cycles, first image",
+            "predicted": predicted["first_image"],
+            "simulated": first,
+            "synthesized": None,
+            "error": None if first is None else predicted["first_image"] / first - 1,
+        },
+        {
+            "name": f"cycles from image to image, {long_run}",
+            "predicted": predicted["per_image"],
+            "simulated": None,
+            "synthesized": None,
+            "error": None,
+        },
+    ]
     if simulated["images"]:
-        rows.append({"name": "images that end in the predicted cycle", "predicted": simulated["images"],
-                     "simulated": simulated["images"] - simulated["differing"], "synthesized": None,
-                     "error": simulated["images"] / max(simulated["images"] - simulated["differing"], 1) - 1})
+        rows.append(
+            {
+                "name": "images that end in the predicted cycle",
+                "predicted": simulated["images"],
+                "simulated": simulated["images"] - simulated["differing"],
+                "synthesized": None,
+                "error": simulated["images"] / max(simulated["images"] - simulated["differing"], 1)
+                - 1,
+            }
+        )
     for target, counted in summary["resources"]["synthesized"].items():
         for kind in KINDS:
             predicted = summary["resources"]["predicted"][kind]
-            rows.append({"name": f"{kind.upper()}, {target}", "predicted": predicted, "simulated": None,
-                         "synthesized": counted[kind], "error": predicted / counted[kind] - 1 if counted[kind] else None})
+            rows.append(
+                {
+                    "name": f"{kind.upper()}, {target}",
+                    "predicted": predicted,
+                    "simulated": None,
+                    "synthesized": counted[kind],
+                    "error": predicted / counted[kind] - 1 if counted[kind] else None,
+                }
+            )
     if not summary["resources"]["synthesized"]:
-        rows += [{"name": kind.upper(), "predicted": summary["resources"]["predicted"][kind], "simulated": None,
-                  "synthesized": None, "error": None} for kind in KINDS]
+        rows += [
+            {
+                "name": kind.upper(),
+                "predicted": summary["resources"]["predicted"][kind],
+                "simulated": None,
+                "synthesized": None,
+                "error": None,
+            }
+            for kind in KINDS
+        ]
     for target, fmax in summary["fmax_mhz"].items():
-        rows.append({"name": f"clock (MHz), {target}", "predicted": summary["clock_mhz"], "simulated": None,
-                     "synthesized": fmax, "error": None})
+        rows.append(
+            {
+                "name": f"clock (MHz), {target}",
+                "predicted": summary["clock_mhz"],
+                "simulated": None,
+                "synthesized": fmax,
+                "error": None,
+            }
+        )
     return rows
 
 

@@ -1,4 +1,6 @@
-"""Pictures of a search for the report, as inline SVG: losses, entropies, limits over time, choices, the front, random designs."""
+"""Pictures of a search for the report, as inline SVG: losses, entropies, limits over time, choices,
+the front, random designs.
+"""
 
 from __future__ import annotations
 
@@ -12,17 +14,25 @@ RED, BLUE, GREEN, GREY = "#b0452c", "#27566b", "#4b7f52", "#9fb4bd"
 COLOURS = (BLUE, RED, GREEN, "#8a6fa8", "#c08a2d", "#5b5b5b", "#3c9d9b", "#a85d7c")
 MARKERS = {"joint": "o", "sequential": "s", "random": "^", "evolutionary": "D"}
 LIMITED = {  # metric -> what the reader calls it
-    "cycles": "time between images", "latency": "latency", "energy": "energy", "dsp": "DSP", "bram": "block RAM",
-    "lut": "LUT", "ff": "FF", "multipliers": "multipliers",
-}  # fmt: skip
+    "cycles": "time between images",
+    "latency": "latency",
+    "energy": "energy",
+    "dsp": "DSP",
+    "bram": "block RAM",
+    "lut": "LUT",
+    "ff": "FF",
+    "multipliers": "multipliers",
+}
 Draw = Callable[[Any], None]
 
 
-def pictures(search: Mapping[str, Any], front: Mapping[str, Any] | None, own: str, bottleneck: int) -> list[dict[str, Any]]:
+def pictures(
+    search: Mapping[str, Any], front: Mapping[str, Any] | None, own: str, bottleneck: int
+) -> list[dict[str, Any]]:
     """Title and SVG of every picture that `search` (report/search.json) has figures for.
 
-    `front` is the front.json of a sweep that the bundle, a folder named `own`, belongs to; `bottleneck` the cycles of its busiest
-    chunk.
+    `front` is the front.json of a sweep that the bundle, a folder named `own`, belongs to;
+    `bottleneck` the cycles of its busiest chunk.
     """
     import matplotlib
 
@@ -30,16 +40,29 @@ def pictures(search: Mapping[str, Any], front: Mapping[str, Any] | None, own: st
     import matplotlib.pyplot as plt
 
     curves: Mapping[str, Any] = search["joint_search"]
-    drawn: list[tuple[str, tuple[float, float], Draw]] = [("Search", (9.5, 5.2), lambda f: _curves(f, search))]
+    drawn: list[tuple[str, tuple[float, float], Draw]] = [
+        ("Search", (9.5, 5.2), lambda f: _curves(f, search))
+    ]
     if "alpha" in curves and "operators" in search["network"]:
         height = 0.9 + 0.27 * len(curves["alpha"])
-        drawn.append(("Operators and bits of each block", (9.5, height), lambda f: _choices(f, search)))
+        drawn.append(
+            ("Operators and bits of each block", (9.5, height), lambda f: _choices(f, search))
+        )
     if front is not None:
-        drawn.append(("Accuracy against images a second", (9.5, 3.4), lambda f: _front(f, front, own)))
+        drawn.append(
+            ("Accuracy against images a second", (9.5, 3.4), lambda f: _front(f, front, own))
+        )
     if search["accelerator"]["random"]["count"]:
         drawn.append(("Random designs", (9.5, 2.6), lambda f: _random(f, search, bottleneck)))
     found = []
-    with plt.rc_context({"svg.hashsalt": "autonba", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
+    with plt.rc_context(
+        {
+            "svg.hashsalt": "autonba",
+            "font.size": 9,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+        }
+    ):
         for title, size, draw in drawn:
             figure = plt.figure(figsize=size, layout="constrained")
             draw(figure)
@@ -73,7 +96,9 @@ def _curves(figure: Any, search: Mapping[str, Any]) -> None:
     for name, colour in (("alpha", BLUE), ("beta", RED), ("gamma", GREEN)):
         if f"{name}_entropy" in curves:
             plot(entropies, f"{name}_entropy", color=colour, label=name)
-    entropies.set(xlabel="epoch", ylabel="nats", title="Entropy of operators, bitwidths, accelerator")
+    entropies.set(
+        xlabel="epoch", ylabel="nats", title="Entropy of operators, bitwidths, accelerator"
+    )
     entropies.set_ylim(bottom=0)
     entropies.legend(frameon=False)
     named = {name: f"need_{name}" for name in LIMITED if curves.get(f"need_{name}")}
@@ -87,15 +112,25 @@ def _curves(figure: Any, search: Mapping[str, Any]) -> None:
 
 
 def _choices(figure: Any, search: Mapping[str, Any]) -> None:
-    """Probability of every operator of every block, and of the bitwidths of the chosen one; what is built is framed."""
+    """Probability of every operator of every block, and of the bitwidths of the chosen one; what is
+    built is framed.
+    """
     curves, network = search["joint_search"], search["network"]
     operators, widths, blocks = network["operators"], network["bits"], network["blocks"]
-    left, right = figure.subplots(1, 2, gridspec_kw={"width_ratios": [max(len(operators), 3), max(len(widths), 3)]})
+    left, right = figure.subplots(
+        1, 2, gridspec_kw={"width_ratios": [max(len(operators), 3), max(len(widths), 3)]}
+    )
     chosen = [operators.index(block["operator"]) for block in blocks]
     bits = [row[i] for row, i in zip(curves["beta"], chosen, strict=True)]
     places = (
         (left, curves["alpha"], operators, chosen, "Probability of operators (framed: built)"),
-        (right, bits, [f"{w} bits" for w in widths], [widths.index(block["bits"]) for block in blocks], "… of its bitwidths"),
+        (
+            right,
+            bits,
+            [f"{w} bits" for w in widths],
+            [widths.index(block["bits"]) for block in blocks],
+            "… of its bitwidths",
+        ),
     )
     for axes, values, names, built, title in places:
         axes.imshow(values, cmap="Blues", vmin=0, vmax=1, aspect="auto")
@@ -105,7 +140,9 @@ def _choices(figure: Any, search: Mapping[str, Any]) -> None:
             for i, value in enumerate(row):
                 if value >= 0.05:
                     colour = "white" if value > 0.6 else "#222222"
-                    axes.text(i, n, f"{value:.2f}", ha="center", va="center", fontsize=7, color=colour)
+                    axes.text(
+                        i, n, f"{value:.2f}", ha="center", va="center", fontsize=7, color=colour
+                    )
         axes.set_xticks(range(len(names)), names)
         axes.set_yticks(range(len(values)), [f"block {n}" for n in range(len(values))])
         axes.set_title(title)
@@ -119,18 +156,40 @@ def _frame(x: int, y: int) -> Any:
 
 
 def _front(figure: Any, front: Mapping[str, Any], own: str) -> None:
-    """Every point of a sweep, a marker for each strategy; the best of both as a step line; this bundle circled."""
+    """Every point of a sweep, a marker for each strategy; the best of both as a step line; this
+    bundle circled.
+    """
     points = [p for p in front["points"] if "refused" not in p]
     axes = figure.subplots()
     for number, strategy in enumerate(dict.fromkeys(p.get("strategy", "joint") for p in points)):
         mine = [p for p in points if p.get("strategy", "joint") == strategy]
-        axes.plot([p["fps"] for p in mine], [100 * p["val_accuracy"] for p in mine], MARKERS.get(strategy, "o"),
-                  color=COLOURS[number % len(COLOURS)], label=strategy)
+        axes.plot(
+            [p["fps"] for p in mine],
+            [100 * p["val_accuracy"] for p in mine],
+            MARKERS.get(strategy, "o"),
+            color=COLOURS[number % len(COLOURS)],
+            label=strategy,
+        )
     best = sorted((p["fps"], 100 * p["val_accuracy"]) for p in points if p["best"])
-    axes.step([b[0] for b in best], [b[1] for b in best], where="pre", color=GREY, linewidth=1, zorder=0, label="Pareto front")
+    axes.step(
+        [b[0] for b in best],
+        [b[1] for b in best],
+        where="pre",
+        color=GREY,
+        linewidth=1,
+        zorder=0,
+        label="Pareto front",
+    )
     this: Sequence[Mapping[str, Any]] = [p for p in points if p["bundle"] == own]
-    axes.plot([p["fps"] for p in this], [100 * p["val_accuracy"] for p in this], "o", markersize=12, fillstyle="none",
-              color="#222222", label="this design")
+    axes.plot(
+        [p["fps"] for p in this],
+        [100 * p["val_accuracy"] for p in this],
+        "o",
+        markersize=12,
+        fillstyle="none",
+        color="#222222",
+        label="this design",
+    )
     axes.set(xlabel="images a second", ylabel="validation accuracy, integer network, %")
     axes.legend(frameon=False)
 
@@ -140,9 +199,14 @@ def _random(figure: Any, search: Mapping[str, Any], bottleneck: int) -> None:
     random, axes = search["accelerator"]["random"], figure.subplots()
     axes.hist([design["cycles"] / 1000 for design in random["designs"]], bins=40, color=GREY)
     axes.axvline(bottleneck / 1000, color=RED, linewidth=2, label="found")
-    axes.axvline(random["median_cycles"] / 1000, color=BLUE, linestyle="--", label="median of random")
-    axes.set(xlabel="thousand busy cycles an image of the busiest chunk", ylabel="random designs",
-             title="The found accelerator among random ones")
+    axes.axvline(
+        random["median_cycles"] / 1000, color=BLUE, linestyle="--", label="median of random"
+    )
+    axes.set(
+        xlabel="thousand busy cycles an image of the busiest chunk",
+        ylabel="random designs",
+        title="The found accelerator among random ones",
+    )
     axes.legend(frameon=False)
 
 
@@ -150,4 +214,4 @@ def _svg(figure: Any) -> Markup:
     out = io.StringIO()
     figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
     text = out.getvalue()
-    return Markup(text[text.index("<svg"):])  # our own picture
+    return Markup(text[text.index("<svg") :])  # our own picture

@@ -1,15 +1,17 @@
-"""Frames on the serial line between a host and a board: the only definition, for the host program and for the hardware.
+"""Frames on the serial line between a host and a board: the only definition, for the host program
+and for the hardware.
 
     request   A5  'Q'                    crc     identify
-              A5  'I'  pixel bytes       crc     run one image; rows from the top, columns, then channels
+              A5  'I'  pixel bytes       crc     run one image: rows, columns, channels
     reply     5A  'Q'  identity bytes    crc
               5A  'I'  results           crc     32-bit little-endian two's complement, one a class
               5A  'C'                    crc     the request's crc was wrong: nothing was run
               5A  'T'                    crc     the request stopped in the middle: nothing was run
 
-The crc is CRC-8 (polynomial 07, start 00) over the bytes from the letter on. The line is 8N1. A host sends the next
-request after the reply. An unknown letter is dropped without a reply, and the board looks for the next A5. A pause
-longer than the board's timeout ends a request, so a lost byte costs one image and never the alignment.
+The crc is CRC-8 (polynomial 07, start 00) over the bytes from the letter on. The line is 8N1. A
+host sends the next request after the reply. An unknown letter is dropped without a reply, and the
+board looks for the next A5. A pause longer than the board's timeout ends a request, so a lost byte
+costs one image and never the alignment.
 """
 
 from __future__ import annotations
@@ -25,14 +27,18 @@ IDENTIFY, IMAGE, BAD_CRC, TIMEOUT = b"QICT"
 PROTOCOL_VERSION = 1
 CRC_POLYNOMIAL = 0x07
 BAUD = 1_000_000
-MAX_BAUD_ERROR = 0.02  # 8N1 samples the last bit 9.5 bits after the start edge: 5 % in all, shared by both ends
+MAX_BAUD_ERROR = (
+    0.02  # 8N1 samples the last bit 9.5 bits after the start edge: 5 % in all, shared by both ends
+)
 
 _IDENTITY = struct.Struct("<B8sHHHH")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Identity:
-    """What a board says of itself: the first eight bytes of the bundle digest and the sizes of image and result."""
+    """What a board says of itself: the first eight bytes of the bundle digest and the sizes of
+    image and result.
+    """
 
     digest: bytes
     height: int
@@ -52,8 +58,13 @@ class Identity:
         """Identity of `design`, whose bundle has the hexadecimal `digest`."""
         image = design.network.input
         out = design.network.output
-        return cls(digest=bytes.fromhex(digest[:16]), height=image.height, width=image.width, channels=image.channels,
-                   classes=out.channels * out.height * out.width)
+        return cls(
+            digest=bytes.fromhex(digest[:16]),
+            height=image.height,
+            width=image.width,
+            channels=image.channels,
+            classes=out.channels * out.height * out.width,
+        )
 
     @property
     def image_bytes(self) -> int:
@@ -62,14 +73,18 @@ class Identity:
 
     def pack(self) -> bytes:
         """Payload of the reply to `IDENTIFY`."""
-        return _IDENTITY.pack(PROTOCOL_VERSION, self.digest, self.height, self.width, self.channels, self.classes)
+        return _IDENTITY.pack(
+            PROTOCOL_VERSION, self.digest, self.height, self.width, self.channels, self.classes
+        )
 
     @classmethod
     def parse(cls, payload: bytes) -> Identity:
         """The identity in a payload; raises DataError for another protocol."""
         if len(payload) != IDENTITY_BYTES or payload[0] != PROTOCOL_VERSION:
-            raise DataError(f"board: its protocol version must be {PROTOCOL_VERSION}, not "
-                            f"{payload[0] if payload else 'nothing'}; load the bit file of this bundle again")
+            raise DataError(
+                f"board: its protocol version must be {PROTOCOL_VERSION}, not "
+                f"{payload[0] if payload else 'nothing'}; load the bit file of this bundle again"
+            )
         _, digest, height, width, channels, classes = _IDENTITY.unpack(payload)
         return cls(digest=digest, height=height, width=width, channels=channels, classes=classes)
 
@@ -93,10 +108,14 @@ def frame(start: int, letter: int, payload: bytes = b"") -> bytes:
 
 
 def divisor(clock_mhz: float, baud: int = BAUD) -> int:
-    """Clock cycles a bit; raises SpecError where the clock cannot make the baud rate within MAX_BAUD_ERROR."""
+    """Clock cycles a bit; raises SpecError where the clock cannot make the baud rate within
+    MAX_BAUD_ERROR.
+    """
     cycles = max(1, round(clock_mhz * 1e6 / baud))
     error = abs(clock_mhz * 1e6 / cycles / baud - 1)
     if cycles < 4 or error > MAX_BAUD_ERROR:
-        raise SpecError(f"target: clock_mhz must be at least 4 and near a whole number of cycles a bit at {baud} baud, "
-                        f"not {clock_mhz:g} ({100 * error:.1f} % off)")
+        raise SpecError(
+            "target: clock_mhz must be at least 4 and near a whole number of cycles a bit at"
+            f" {baud} baud, not {clock_mhz:g} ({100 * error:.1f} % off)"
+        )
     return cycles

@@ -1,7 +1,8 @@
 """Streamed weights as they lie in DRAM.
 
-Each chunk's part begins at a multiple of 4 KiB. In it lie its streamed layers in order, of each the words of its weights
-(`autonba.memory_image`), each padded to whole beats of `stream_bits` bits, little endian.
+Each chunk's part begins at a multiple of 4 KiB. In it lie its streamed layers in order, of each the
+words of its weights (`autonba.memory_image`), each padded to whole beats of `stream_bits` bits,
+little endian.
 """
 
 from __future__ import annotations
@@ -58,7 +59,9 @@ def block_bursts(mapped: Plan) -> dict[str, list[list[int]]]:
                 beats = block_beats(chunk, lp, bits)
                 start = layout.offsets[lp.layer.name]
                 of_layer[lp.layer.name] = [
-                    bursts(start + block * beats * bits // 8, beats, bits // 8) for block in range(lp.nest.blocks)]
+                    bursts(start + block * beats * bits // 8, beats, bits // 8)
+                    for block in range(lp.nest.blocks)
+                ]
     return of_layer
 
 
@@ -71,7 +74,9 @@ def stream_image(mapped: Plan, weights: Weights) -> bytes:
         word_bytes = word_beats(chunk, bits) * bits // 8
         for lp in chunk.layers:
             if lp.streams:
-                words = b"".join(word.to_bytes(word_bytes, "little") for word in weight_words(chunk, lp, weights))
+                words = b"".join(
+                    word.to_bytes(word_bytes, "little") for word in weight_words(chunk, lp, weights)
+                )
                 start = layout.offsets[lp.layer.name]
                 image[start : start + len(words)] = words
     return bytes(image)

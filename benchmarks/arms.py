@@ -1,6 +1,8 @@
-"""Arms of a comparison of searches: each derives a network, which is made to meet the same limits, trained alike, and generated.
+"""Arms of a comparison of searches: each derives a network, which is made to meet the same limits,
+trained alike, and generated.
 
-An arm that is finished is read from its bundle, so that a benchmark that was interrupted goes on when it is run again.
+An arm that is finished is read from its bundle, so that a benchmark that was interrupted goes on
+when it is run again.
 """
 
 from __future__ import annotations
@@ -27,7 +29,9 @@ from autonba.search.spaces import Choice, Space
 from autonba.search.supernet import Method
 from autonba.search.train import Recipe
 
-_RECIPE = Recipe(epochs=1, batch=128, optimizer="sgd", rate=0.1, warmup=0.2, decay=5e-4, smoothing=0.05)
+_RECIPE = Recipe(
+    epochs=1, batch=128, optimizer="sgd", rate=0.1, warmup=0.2, decay=5e-4, smoothing=0.05
+)
 Derived = tuple[list[Choice], Mapping[str, Any]]
 Searched = Callable[[], Derived]
 
@@ -48,13 +52,19 @@ class Arena:
         """Board, clock and limits."""
         board = find_board(self.board)
         goal = objectives.goal(
-            board, board.clock_mhz, multipliers=space.hardware.multipliers, min_fps=self.min_fps, resources=space.constraints
+            board,
+            board.clock_mhz,
+            multipliers=space.hardware.multipliers,
+            min_fps=self.min_fps,
+            resources=space.constraints,
         )
         return Target(board=board, clock_mhz=board.clock_mhz, goal=goal)
 
 
 def space() -> Space:
-    """`cifar-small`, whose price hardly counts: the limit on images a second decides, so that all arms end up at like speeds."""
+    """`cifar-small`, whose price hardly counts: the limit on images a second decides, so that all
+    arms end up at like speeds.
+    """
     return replace(spaces.load("cifar-small"), cycles_weight=0.02, memory_weight=0.0)
 
 
@@ -76,7 +86,9 @@ def compute() -> Compute:
     return Compute(precision="bf16")
 
 
-def arm(arena: Arena, space: Space, method: Method, name: str, seed: int, search: Searched) -> dict[str, Any]:
+def arm(
+    arena: Arena, space: Space, method: Method, name: str, seed: int, search: Searched
+) -> dict[str, Any]:
     """Figures of one arm."""
     out = arena.out / f"{name}_{seed}"
     done = out / "report" / "arm.json"
@@ -89,22 +101,49 @@ def arm(arena: Arena, space: Space, method: Method, name: str, seed: int, search
     if phase is None:
         choices, curves = search()
         seconds = time.process_time() - began
-        kept.save("joint", {"choices": [[c.operator, c.bits] for c in choices], "curves": dict(curves), "seconds": seconds})
+        kept.save(
+            "joint",
+            {
+                "choices": [[c.operator, c.bits] for c in choices],
+                "curves": dict(curves),
+                "seconds": seconds,
+            },
+        )
     else:
         choices = [Choice(operator=o, bits=b) for o, b in phase[0]["choices"]]
         curves, seconds = phase[0]["curves"], phase[0]["seconds"]
     plan = run.Plan(
-        warm_epochs=method.warm_epochs, search_epochs=method.search_epochs, das_samples=512, das_steps=60,
-        float_epochs=arena.float_epochs, quantized_epochs=arena.quantized_epochs, train=_RECIPE,
-        fine=replace(_RECIPE, rate=0.02), warm_start=True, staged=arena.staged,
-    )  # fmt: skip
+        warm_epochs=method.warm_epochs,
+        search_epochs=method.search_epochs,
+        das_samples=512,
+        das_steps=60,
+        float_epochs=arena.float_epochs,
+        quantized_epochs=arena.quantized_epochs,
+        train=_RECIPE,
+        fine=replace(_RECIPE, rate=0.02),
+        warm_start=True,
+        staged=arena.staged,
+    )
     target = arena.target(space)
     runner = run.Run(
-        data=arena.data, space=space, target=target, plan=plan, method=method, strategy="joint", seed=seed, compute=compute(),
-        kept=kept, log=Log(), monitor=run.Monitor(False),
-    )  # fmt: skip
-    limits = {n: v for n, v in target.goal.limits.items() if n in objectives.RESOURCES} | {"min_fps": arena.min_fps}
-    bundle = runner.build(choices, curves, out, {**settings, "limits": limits, "dataset": arena.data.name})
+        data=arena.data,
+        space=space,
+        target=target,
+        plan=plan,
+        method=method,
+        strategy="joint",
+        seed=seed,
+        compute=compute(),
+        kept=kept,
+        log=Log(),
+        monitor=run.Monitor(False),
+    )
+    limits = {n: v for n, v in target.goal.limits.items() if n in objectives.RESOURCES} | {
+        "min_fps": arena.min_fps
+    }
+    bundle = runner.build(
+        choices, curves, out, {**settings, "limits": limits, "dataset": arena.data.name}
+    )
     report = read_json(out / "report" / "search.json")
     found = report["accelerator"]
     blocks = [(b["operator"], b["bits"]) for b in report["network"]["blocks"]]
@@ -116,7 +155,9 @@ def arm(arena: Arena, space: Space, method: Method, name: str, seed: int, search
         "macs": report["network"]["macs"],
         "bits": float(np.mean([b for o, b in blocks if o != "skip"] or [0])),
         "blocks": [f"{o}/{b}" for o, b in blocks],
-        "changed": sum([c.operator, c.bits] != list(b) for c, b in zip(choices, blocks, strict=True)),
+        "changed": sum(
+            [c.operator, c.bits] != list(b) for c, b in zip(choices, blocks, strict=True)
+        ),
         "search_seconds": round(seconds, 1),
         **found["resources"],
     }
@@ -125,9 +166,11 @@ def arm(arena: Arena, space: Space, method: Method, name: str, seed: int, search
 
 
 def simulated_fps(bundle: Bundle, images: int = 12) -> float:
-    """Images a second of the generated accelerator in the long run, by the schedule that its simulation follows.
+    """Images a second of the generated accelerator in the long run, by the schedule that its
+    simulation follows.
 
-    Every element of every layer and the cycle of every commit are checked on the way, or this fails.
+    Every element of every layer and the cycle of every commit are checked on the way, or this
+    fails.
     """
     from autonba.sim import run as sim
 
@@ -139,11 +182,13 @@ def simulated_fps(bundle: Bundle, images: int = 12) -> float:
 
 def line(row: Mapping[str, Any]) -> str:
     """One arm in a line."""
-    fps = f"{row['fps']:.0f} images/s" + (f" ({row['simulated_fps']:.0f} simulated)" if "simulated_fps" in row else "")
+    fps = f"{row['fps']:.0f} images/s" + (
+        f" ({row['simulated_fps']:.0f} simulated)" if "simulated_fps" in row else ""
+    )
     return (
-        f"{row['arm']:14} seed {row['seed']}: {100 * row['accuracy']:.2f} %, {fps}, {row['macs'] / 1e6:.2f} M MAC, "
-        f"{row['bits']:.1f} bits, {row['search_seconds']:.0f} CPU-s of search, "
-        f"{row['changed']} blocks changed: {' '.join(row['blocks'])}"
+        f"{row['arm']:14} seed {row['seed']}: {100 * row['accuracy']:.2f} %, {fps},"
+        f" {row['macs'] / 1e6:.2f} M MAC, {row['bits']:.1f} bits, {row['search_seconds']:.0f} CPU-s"
+        f" of search, {row['changed']} blocks changed: {' '.join(row['blocks'])}"
     )
 
 

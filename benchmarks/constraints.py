@@ -1,10 +1,12 @@
-"""Do accelerators meet what is asked of them? Random sets of limits for `search-accel` on the network for digits.
+"""Do accelerators meet what is asked of them? Random sets of limits for `search-accel` on the
+network for digits.
 
-    python -m benchmarks.constraints      # writes benchmarks/constraints.json; exits with 1 where one set fails
+    python -m benchmarks.constraints      # writes benchmarks/constraints.json; exits with 1 where
+    one set fails
 
-Feasible sets are drawn around accelerators of the space: each limit is 1.0 to 1.5 times what a found accelerator with its buffers
-has, so that they can be met together. Infeasible sets ask one metric for less than any accelerator needs; the refusal must
-name it.
+Feasible sets are drawn around accelerators of the space: each limit is 1.0 to 1.5 times what a
+found accelerator with its buffers has, so that they can be met together. Infeasible sets ask one
+metric for less than any accelerator needs; the refusal must name it.
 """
 
 from __future__ import annotations
@@ -41,7 +43,11 @@ def feasible_set(network: Network, board: Board, draw: random.Random) -> Goal:
     """An objective, and limits that some accelerator keeps."""
     own = {name: float(getattr(board.resources, name)) for name in ("dsp", "bram", "lut", "ff")}
     tight = {name: limit * draw.uniform(0.35, 1.0) for name, limit in own.items()}
-    start = staged_problem(network, board.family, Goal(weights=OBJECTIVES[draw.choice(("throughput", "energy"))], limits=tight))
+    start = staged_problem(
+        network,
+        board.family,
+        Goal(weights=OBJECTIVES[draw.choice(("throughput", "energy"))], limits=tight),
+    )
     found = differentiable(start, seed=draw.randrange(100), evaluations=30_000)
     if not found.feasible:
         return feasible_set(network, board, draw)
@@ -50,7 +56,10 @@ def feasible_set(network: Network, board: Board, draw: random.Random) -> Goal:
     limits = own | {name: exact[name] * draw.uniform(1.0, 1.5) for name in chosen}
     if any(exact[name] > limit for name, limit in limits.items()):
         return feasible_set(network, board, draw)
-    return Goal(weights=OBJECTIVES[draw.choice(("throughput", "latency", "energy", "dsp", "lut"))], limits=limits)
+    return Goal(
+        weights=OBJECTIVES[draw.choice(("throughput", "latency", "energy", "dsp", "lut"))],
+        limits=limits,
+    )
 
 
 @click.command()
@@ -64,21 +73,34 @@ def main(seed: int) -> None:
         network, board = cases[number % len(cases)]
         wanted = feasible_set(network, board, draw)
         began = time.process_time()
-        row: dict[str, Any] = {"board": board.name, "objective": dict(wanted.weights), "limits": dict(wanted.limits),
-                               "feasible": True}
+        row: dict[str, Any] = {
+            "board": board.name,
+            "objective": dict(wanted.weights),
+            "limits": dict(wanted.limits),
+            "feasible": True,
+        }
         try:
             outcome = search_accelerator(network, board, wanted, seed=number)
-            row |= {"figures": dict(outcome.figures), "met": not wanted.excess(outcome.figures), "searches": outcome.attempts}
+            row |= {
+                "figures": dict(outcome.figures),
+                "met": not wanted.excess(outcome.figures),
+                "searches": outcome.attempts,
+            }
         except AutonbaError as error:
             row |= {"met": False, "error": str(error)}
         rows.append(row | {"seconds": round(time.process_time() - began, 1)})
         failed += not row["met"]
-        click.echo(f"feasible {number + 1:2}: {'met' if row['met'] else 'NOT met: ' + row.get('error', '')}")
+        click.echo(
+            f"feasible {number + 1:2}:"
+            f" {'met' if row['met'] else 'NOT met: ' + row.get('error', '')}"
+        )
     for number in range(INFEASIBLE):
         network, board = cases[number % len(cases)]
         name = LIMITED[number]
         own = {n: float(getattr(board.resources, n)) for n in ("dsp", "bram", "lut", "ff")}
-        problem = staged_problem(network, board.family, Goal(weights=OBJECTIVES["throughput"], limits=own))
+        problem = staged_problem(
+            network, board.family, Goal(weights=OBJECTIVES["throughput"], limits=own)
+        )
         least = least_needs(problem)[name]
         wanted = replace(problem.goal, limits=own | {name: least * draw.uniform(0.3, 0.95)})
         option = OPTION.get(name, f"--max-{name}")
@@ -88,15 +110,34 @@ def main(seed: int) -> None:
         except CapacityError as error:
             text = str(error)
             refused = text.startswith(option) and re.search(r"\d", text) is not None
-        rows.append({"board": board.name, "limits": dict(wanted.limits), "feasible": False, "binding": option,
-                     "met": refused, "error": text})
+        rows.append(
+            {
+                "board": board.name,
+                "limits": dict(wanted.limits),
+                "feasible": False,
+                "binding": option,
+                "met": refused,
+                "error": text,
+            }
+        )
         failed += not refused
         click.echo(f"infeasible {number + 1}: {'refused' if refused else 'WRONG'}: {text}")
     met = sum(row["met"] for row in rows if row["feasible"])
     refused_count = sum(row["met"] for row in rows if not row["feasible"])
-    write_json(RESULTS, {"schema_version": 1, "seed": seed, "feasible_met": met, "infeasible_refused": refused_count,
-                         "sets": rows})
-    click.echo(f"{met} of {FEASIBLE} feasible sets met, {refused_count} of {INFEASIBLE} infeasible sets refused by name")
+    write_json(
+        RESULTS,
+        {
+            "schema_version": 1,
+            "seed": seed,
+            "feasible_met": met,
+            "infeasible_refused": refused_count,
+            "sets": rows,
+        },
+    )
+    click.echo(
+        f"{met} of {FEASIBLE} feasible sets met, {refused_count} of {INFEASIBLE} infeasible sets"
+        " refused by name"
+    )
     sys.exit(1 if failed else 0)
 
 

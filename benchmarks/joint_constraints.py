@@ -1,10 +1,12 @@
-"""Hard constraints in the joint search: sets that can be met are met, by exact figures; others are refused by name.
+"""Hard constraints in the joint search: sets that can be met are met, by exact figures; others are
+refused by name.
 
     python -m benchmarks.joint_constraints [--sets 20]
 
-A feasible set is what a network of the space, drawn at random, needs on the accelerator that a short search finds for it,
-with some room. An infeasible set asks for what the smallest network of the space cannot give. Digits, short searches, no
-training. Exits with 1 where a set is not met, or one that cannot be met is not refused for the reason it was made for.
+A feasible set is what a network of the space, drawn at random, needs on the accelerator that a
+short search finds for it, with some room. An infeasible set asks for what the smallest network of
+the space cannot give. Digits, short searches, no training. Exits with 1 where a set is not met, or
+one that cannot be met is not refused for the reason it was made for.
 """
 
 from __future__ import annotations
@@ -44,19 +46,38 @@ def runner(data: datasets.Dataset, wanted: Wanted, seed: int, folder: Path) -> r
         board,
         board.clock_mhz,
         multipliers=space.hardware.multipliers,
-        resources={**space.constraints, **{n: v for n, v in wanted.items() if n in objectives.RESOURCES}},
+        resources={
+            **space.constraints,
+            **{n: v for n, v in wanted.items() if n in objectives.RESOURCES},
+        },
         **{n: wanted.get(n) for n in run.CONSTRAINTS},
     )
     return run.Run(
-        data=data, space=space, target=das.Target(board=board, clock_mhz=board.clock_mhz, goal=goal),
-        plan=run.Plan(warm_epochs=2, search_epochs=2, das_samples=256, das_steps=30, float_epochs=1, quantized_epochs=1),
-        method=METHOD, strategy="joint", seed=seed, compute=Compute(), log=Log(), monitor=run.Monitor(False),
+        data=data,
+        space=space,
+        target=das.Target(board=board, clock_mhz=board.clock_mhz, goal=goal),
+        plan=run.Plan(
+            warm_epochs=2,
+            search_epochs=2,
+            das_samples=256,
+            das_steps=30,
+            float_epochs=1,
+            quantized_epochs=1,
+        ),
+        method=METHOD,
+        strategy="joint",
+        seed=seed,
+        compute=Compute(),
+        log=Log(),
+        monitor=run.Monitor(False),
         kept=Checkpoints(folder=folder, settings={}, resume=False),
-    )  # fmt: skip
+    )
 
 
 def feasible(data: datasets.Dataset, seed: int, folder: Path) -> Wanted:
-    """Limits that a random network keeps on an accelerator found for it, times 1.1 to 1.6; three to six of them."""
+    """Limits that a random network keeps on an accelerator found for it, times 1.1 to 1.6; three to
+    six of them.
+    """
     drawn, space = random.Random(seed), spaces.load("digits")
     own = runner(data, {}, seed, folder)
     network = spaces.network(space, strategies.uniform(space, drawn), data.shape, data.classes)
@@ -72,7 +93,9 @@ def feasible(data: datasets.Dataset, seed: int, folder: Path) -> Wanted:
         "max_energy_uj": design.energy / 1e6 * room(),
         **{n: float(int(design.figures[n] * room()) + 1) for n in ("dsp", "bram", "lut")},
     }
-    return {name: wanted[name] for name in drawn.sample(sorted(wanted), drawn.randint(3, len(wanted)))}
+    return {
+        name: wanted[name] for name in drawn.sample(sorted(wanted), drawn.randint(3, len(wanted)))
+    }
 
 
 def shown(wanted: Wanted) -> str:
@@ -82,7 +105,12 @@ def shown(wanted: Wanted) -> str:
 
 @click.command()
 @click.option("--sets", default=20, show_default=True)
-@click.option("--output", type=click.Path(path_type=Path), default=Path("build/joint_constraints"), show_default=True)
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    default=Path("build/joint_constraints"),
+    show_default=True,
+)
 def main(sets: int, output: Path) -> None:
     """Search under every set of limits."""
     torch.set_num_threads(1)

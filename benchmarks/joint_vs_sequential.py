@@ -1,17 +1,20 @@
 """The joint search against its baselines at equal images a second: accuracy of what each derives.
 
-    python -m benchmarks.joint_vs_sequential --data FOLDER --output build/joint_vs_sequential [--simulate]
+    python -m benchmarks.joint_vs_sequential --data FOLDER --output build/joint_vs_sequential
+    [--simulate]
 
-For each seed one supernet of the space `cifar-small` is warmed up; every arm goes on from its weights for as many epochs:
+For each seed one supernet of the space `cifar-small` is warmed up; every arm goes on from its
+weights for as many epochs:
 
 joint       operators, bitwidths and accelerator together
 sequential  the network first, for accuracy and few products times bits, then the accelerator
 fixed8      the joint search with 8 bits everywhere
 random      networks drawn uniformly, looked at with the supernet's weights
 
-A derived network that misses the limit on images a second is changed as little as it takes; every arm gets the better of the
-free accelerator search and the exact solver of the staged space; training is the same. With --simulate, the accelerators are
-generated and the images a second are those of the simulated Verilog. Writes benchmarks/joint_vs_sequential.json and .png.
+A derived network that misses the limit on images a second is changed as little as it takes; every
+arm gets the better of the free accelerator search and the exact solver of the staged space;
+training is the same. With --simulate, the accelerators are generated and the images a second are
+those of the simulated Verilog. Writes benchmarks/joint_vs_sequential.json and .png.
 """
 
 from __future__ import annotations
@@ -37,18 +40,37 @@ ARMS: dict[str, tuple[Strategy, tuple[int, ...] | None]] = {
 
 @click.command()
 @click.option("--data", required=True, help="Data set to search and train on.")
-@click.option("--output", type=click.Path(path_type=Path), default=Path("build/joint_vs_sequential"), show_default=True)
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    default=Path("build/joint_vs_sequential"),
+    show_default=True,
+)
 @click.option("--seeds", default=3, show_default=True)
 @click.option("--min-fps", default=2500.0, show_default=True)
 @click.option("--images", default=12_000, show_default=True, help="Training images.")
 @click.option("--search-epochs", default=4, show_default=True)
 @click.option("--simulate/--no-simulate", default=False)
-def main(data: str, output: Path, seeds: int, min_fps: float, images: int, search_epochs: int, simulate: bool) -> None:
+def main(
+    data: str,
+    output: Path,
+    seeds: int,
+    min_fps: float,
+    images: int,
+    search_epochs: int,
+    simulate: bool,
+) -> None:
     """Search, train and measure every arm with every seed."""
     space = arms.space()
     whole = arms.smaller(datasets.load(data), images, 2000)
     arena = arms.Arena(
-        data=whole, board="ulx3s-85f", min_fps=min_fps, out=output, float_epochs=4, quantized_epochs=2, staged=5.0
+        data=whole,
+        board="ulx3s-85f",
+        min_fps=min_fps,
+        out=output,
+        float_epochs=4,
+        quantized_epochs=2,
+        staged=5.0,
     )
     searched = arms.smaller(whole, 5000, 2000)
     base = Method(warm_epochs=2, search_epochs=search_epochs, samples=512, batch=128, interval=2)
@@ -60,11 +82,18 @@ def main(data: str, output: Path, seeds: int, min_fps: float, images: int, searc
             method = strategies.method_of(strategy, base)
 
             def search(
-                own: spaces.Space = own, method: Method = method, strategy: Strategy = strategy, seed: int = seed,
+                own: spaces.Space = own,
+                method: Method = method,
+                strategy: Strategy = strategy,
+                seed: int = seed,
                 warm: list[JointSearch] = warm,
-            ) -> arms.Derived:  # fmt: skip
+            ) -> arms.Derived:
                 if not warm:
-                    warm.append(JointSearch(searched, space, arena.target(space), base, seed, arms.compute()))
+                    warm.append(
+                        JointSearch(
+                            searched, space, arena.target(space), base, seed, arms.compute()
+                        )
+                    )
                     warm[0].run(until=base.warm_epochs)
                 joint = JointSearch(searched, own, arena.target(own), method, seed, arms.compute())
                 joint.adopt(warm[0])
@@ -79,8 +108,15 @@ def main(data: str, output: Path, seeds: int, min_fps: float, images: int, searc
     summary = {name: arms.summary([r for r in rows if r["arm"] == name]) for name in ARMS}
     for name, figures in summary.items():
         gain = 100 * (summary["joint"]["accuracy"] - figures["accuracy"])
-        click.echo(f"{name:12} " + ", ".join(f"{k} {v:g}" for k, v in figures.items()) + f"; joint is {gain:+.2f} points better")
-    write_json(Path(__file__).with_suffix(".json"), {"min_fps": min_fps, "images": images, "rows": rows, "summary": summary})
+        click.echo(
+            f"{name:12} "
+            + ", ".join(f"{k} {v:g}" for k, v in figures.items())
+            + f"; joint is {gain:+.2f} points better"
+        )
+    write_json(
+        Path(__file__).with_suffix(".json"),
+        {"min_fps": min_fps, "images": images, "rows": rows, "summary": summary},
+    )
     draw(rows, Path(__file__).with_suffix(".png"))
 
 
@@ -93,8 +129,14 @@ def draw(rows: list[dict[str, object]], path: Path) -> None:
     for name, marker in zip(ARMS, "os^D", strict=True):
         own = [r for r in rows if r["arm"] == name]
         fps = [r.get("simulated_fps", r["fps"]) for r in own]
-        axes.plot(fps, [100 * float(str(r["accuracy"])) for r in own], marker, label=name, alpha=0.8)
-    axes.set(xlabel="images a second", ylabel="test accuracy, %", title="Derived networks under one limit of images a second")
+        axes.plot(
+            fps, [100 * float(str(r["accuracy"])) for r in own], marker, label=name, alpha=0.8
+        )
+    axes.set(
+        xlabel="images a second",
+        ylabel="test accuracy, %",
+        title="Derived networks under one limit of images a second",
+    )
     axes.legend()
     axes.grid(alpha=0.3)
     figure.savefig(path, dpi=120, metadata={"Software": None})

@@ -1,10 +1,12 @@
-"""Peak memory of a weight update of the supernet as the number of bitwidths grows, beside the naive way.
+"""Peak memory of a weight update of the supernet as the number of bitwidths grows, beside the naive
+way.
 
     python -m benchmarks.memory
 
-Auto-NBA mixes the quantized tensors, so that one convolution runs whatever the number of bitwidths (Fu et al. 2021, section 3.2).
-The naive way runs one for each and adds up the results. Memory is what the update's tensors hold at most at one time, counted by
-PyTorch's profiler, above what is held before it. Exits with 1 where it grows by more than 10 % from 1 to 5 bitwidths.
+Auto-NBA mixes the quantized tensors, so that one convolution runs whatever the number of bitwidths
+(Fu et al. 2021, section 3.2). The naive way runs one for each and adds up the results. Memory is
+what the update's tensors hold at most at one time, counted by PyTorch's profiler, above what is
+held before it. Exits with 1 where it grows by more than 10 % from 1 to 5 bitwidths.
 """
 
 from __future__ import annotations
@@ -35,7 +37,12 @@ def naive(self: MixedLayer, x: Tensor, residual: Tensor | None, b_J: Tensor) -> 
     for bits, b in zip(self.bits, b_J, strict=True):
         rounded = mixed_activation(x, x.detach().abs().amax().clamp(min=1e-4), (bits,), True, one)
         w = mixed_weight(self.conv.weight, (bits,), one, layer.raw)
-        parts.append(b * nn.functional.conv2d(rounded, w, self.conv.bias, layer.stride, layer.padding, groups=layer.groups))
+        parts.append(
+            b
+            * nn.functional.conv2d(
+                rounded, w, self.conv.bias, layer.stride, layer.padding, groups=layer.groups
+            )
+        )
     y = torch.stack(parts).sum(0)
     if layer.raw:
         return y
@@ -51,10 +58,15 @@ def peak_bytes(bits: tuple[int, ...], operator: str, batch: int) -> int:
     space = spaces.fix(spaces.load("cifar-small"), bits=bits, operators=[operator] * 5)
     net = Supernet(space, (3, 32, 32), [str(n) for n in range(10)])
     generator = torch.Generator().manual_seed(0)
-    images, labels = torch.rand(batch, 3, 32, 32, generator=generator), torch.randint(10, (batch,), generator=generator)
+    images, labels = (
+        torch.rand(batch, 3, 32, 32, generator=generator),
+        torch.randint(10, (batch,), generator=generator),
+    )
 
     def update() -> None:
-        draw = net.draw(paths=1, how="soft", for_weights=True, temperature=5.0, generator=generator).detach()
+        draw = net.draw(
+            paths=1, how="soft", for_weights=True, temperature=5.0, generator=generator
+        ).detach()
         torch.autograd.backward([nn.functional.cross_entropy(net(images, draw), labels)])
 
     update()  # gradients exist from here on
@@ -83,14 +95,20 @@ def main(operator: str, batch: int) -> None:
         MixedLayer.forward = ours  # type: ignore[method-assign]
         rows.append(row)
         click.echo(
-            f"{len(bits)} bitwidths: {row['mixed'] / 2**20:7.1f} MiB mixed ({row['mixed'] / rows[0]['mixed']:.3f} times one), "
-            f"{row['naive'] / 2**20:7.1f} MiB naive ({row['naive'] / rows[0]['naive']:.3f})"
+            f"{len(bits)} bitwidths: {row['mixed'] / 2**20:7.1f} MiB mixed"
+            f" ({row['mixed'] / rows[0]['mixed']:.3f} times one), {row['naive'] / 2**20:7.1f} MiB"
+            f" naive ({row['naive'] / rows[0]['naive']:.3f})"
         )
     growth = rows[-1]["mixed"] / rows[0]["mixed"] - 1
     met = growth <= WANTED
     verdict = "met" if met else "MISSED"
-    click.echo(f"from 1 to {len(BITS[-1])} bitwidths: {100 * growth:+.1f} %, wanted at most {100 * WANTED:.0f} %: {verdict}")
-    write_json(Path(__file__).with_suffix(".json"), {"operator": operator, "batch": batch, "rows": rows})
+    click.echo(
+        f"from 1 to {len(BITS[-1])} bitwidths: {100 * growth:+.1f} %, wanted at most"
+        f" {100 * WANTED:.0f} %: {verdict}"
+    )
+    write_json(
+        Path(__file__).with_suffix(".json"), {"operator": operator, "batch": batch, "rows": rows}
+    )
     sys.exit(0 if met else 1)
 
 

@@ -1,11 +1,13 @@
 """Table of synthesized array primitives: LUT and FF of a lane (or a pack) of a multiplier array.
 
-    python -m benchmarks.primitives synthesize --family xc7    # about 30 CPU-minutes; autonba/cost/primitives_xc7.json
+    python -m benchmarks.primitives synthesize --family xc7    # about 30 CPU-minutes;
+    autonba/cost/primitives_xc7.json
 
-A primitive is what one more lane of `mac_array` takes, its accumulators included and drained at once: the difference between
-arrays with and without it, so that whatever lanes share is not counted twice. Styles: `lut` and `dsp` lanes of so many terms;
-`packed`, a pack of output lanes that share an activation; `columns`, a pack of columns that share a weight. A pack is synthesized
-full and with one field.
+A primitive is what one more lane of `mac_array` takes, its accumulators included and drained at
+once: the difference between arrays with and without it, so that whatever lanes share is not counted
+twice. Styles: `lut` and `dsp` lanes of so many terms; `packed`, a pack of output lanes that share
+an activation; `columns`, a pack of columns that share a weight. A pack is synthesized full and with
+one field.
 """
 
 from __future__ import annotations
@@ -39,10 +41,21 @@ REPOSITORY = Path(__file__).parent.parent
 BUILD = REPOSITORY / "build" / "primitives"
 TABLE = REPOSITORY / "autonba" / "cost"
 LIBRARY_FOLDER = REPOSITORY / "rtl_templates"
-LIBRARY = ("mac_array", "mac_lane", "mac_pack", "multiply_dsp", "multiply_lut", "multiply_packed", "multiply_slice", "adder_tree")
+LIBRARY = (
+    "mac_array",
+    "mac_lane",
+    "mac_pack",
+    "multiply_dsp",
+    "multiply_lut",
+    "multiply_packed",
+    "multiply_slice",
+    "adder_tree",
+)
 SYNTHESIS: dict[Family, str] = {
-    "ecp5": "synth_ecp5", "xc7": "synth_xilinx -family xc7 -noiopad -flatten",
-    "xcup": "synth_xilinx -family xcup -noiopad -flatten"}
+    "ecp5": "synth_ecp5",
+    "xc7": "synth_xilinx -family xc7 -noiopad -flatten",
+    "xcup": "synth_xilinx -family xcup -noiopad -flatten",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,8 +75,10 @@ class Array:
     @property
     def name(self) -> str:
         """Its module's name."""
-        return (f"{self.style}_w{self.weight_bits}_a{self.input_bits}_t{self.terms}_o{self.lanes}_c{self.columns}"
-                f"_acc{self.acc_bits}")
+        return (
+            f"{self.style}_w{self.weight_bits}_a{self.input_bits}_t{self.terms}_o{self.lanes}_c{self.columns}"
+            f"_acc{self.acc_bits}"
+        )
 
     @property
     def weight_port(self) -> int:
@@ -92,53 +107,106 @@ class Array:
         multiplier = {"lut": 0, "dsp": 1}.get(self.style, 2)
         sign = "1'b0, " if self.varying_bits < self.input_bits else ""
         bits = self.varying_bits
-        operands = ", ".join(f"{sign}inputs[{n * bits} +: {bits}]" for n in reversed(range(self.inputs)))
+        operands = ", ".join(
+            f"{sign}inputs[{n * bits} +: {bits}]" for n in reversed(range(self.inputs))
+        )
         return (
-            f"(* keep_hierarchy *) module {self.name} (input clk, input rst, input [{self.weight_port - 1}:0] weights,\n"
-            f"  input [{self.input_port - 1}:0] inputs, input valid, input first, input last, output done,\n"
-            f"  output [{drain * self.acc_bits - 1}:0] drain);\n"
-            f"  mac_array #(.OUT_LANES({self.lanes}), .TERMS({self.terms}), .COLUMNS({self.columns}), .SHARED({int(shared)}),\n"
-            f"    .DRAIN_LANES({drain}), .WEIGHT_BITS({self.weight_bits}), .INPUT_BITS({self.input_bits}),\n"
-            f"    .ACC_BITS({self.acc_bits}), .MULTIPLIER({multiplier}), .FIELDS({self.fields}), .SPACING({self.spacing}))\n"
-            f"  u_array (.clk(clk), .rst(rst), .weights(weights), .inputs({{{operands}}}), .beat_valid(valid),\n"
-            "    .beat_first(first), .beat_last(last), .beat_maximum(1'b0), .block_done(done), .drain(drain));\nendmodule\n")
+            f"(* keep_hierarchy *) module {self.name} (input clk, input rst, input"
+            f" [{self.weight_port - 1}:0] weights,\n  input [{self.input_port - 1}:0] inputs, input"
+            " valid, input first, input last, output done,\n  output"
+            f" [{drain * self.acc_bits - 1}:0] drain);\n  mac_array #(.OUT_LANES({self.lanes}),"
+            f" .TERMS({self.terms}), .COLUMNS({self.columns}), .SHARED({int(shared)}),\n   "
+            f" .DRAIN_LANES({drain}), .WEIGHT_BITS({self.weight_bits}),"
+            f" .INPUT_BITS({self.input_bits}),\n    .ACC_BITS({self.acc_bits}),"
+            f" .MULTIPLIER({multiplier}), .FIELDS({self.fields}), .SPACING({self.spacing}))\n "
+            f" u_array (.clk(clk), .rst(rst), .weights(weights), .inputs({{{operands}}}),"
+            " .beat_valid(valid),\n    .beat_first(first), .beat_last(last), .beat_maximum(1'b0),"
+            " .block_done(done), .drain(drain));\nendmodule\n"
+        )
 
 
 def pairs(family: Family) -> Iterator[tuple[dict[str, Any], Array, Array]]:
     """(key, larger array, smaller array) of each primitive."""
     for style, widths in (("lut", (LUT_WEIGHTS, LUT_INPUTS)), ("dsp", (DSP_WEIGHTS, DSP_INPUTS))):
         for w, a, terms in itertools.product(*widths, TERMS[style]):
-            for spare in (SPARE_BITS, SPARE_BITS + MORE_BITS) if (w, a) == (8, 9) else (SPARE_BITS,):
-                more, less = (Array(style=style, weight_bits=w, input_bits=a, terms=terms, lanes=lanes, columns=1, fields=1,
-                                    spacing=w + a, acc_bits=w + a + clog2(terms) + spare) for lanes in (2, 1))
+            for spare in (
+                (SPARE_BITS, SPARE_BITS + MORE_BITS) if (w, a) == (8, 9) else (SPARE_BITS,)
+            ):
+                more, less = (
+                    Array(
+                        style=style,
+                        weight_bits=w,
+                        input_bits=a,
+                        terms=terms,
+                        lanes=lanes,
+                        columns=1,
+                        fields=1,
+                        spacing=w + a,
+                        acc_bits=w + a + clog2(terms) + spare,
+                    )
+                    for lanes in (2, 1)
+                )
                 yield _key(more, 1), more, less
     for style, w, a in itertools.product(("packed", "columns"), PACKED_BITS, PACKED_BITS):
         packing = (pack if style == "packed" else pack_columns)(w, a, PORT_BITS[family])
         full = packing.fields
         for terms in TERMS[style]:
             for fields in {full, 1}:
-                sizes = [(1, full), (2, full)] if fields == full else [(1, full), (1, full + 1)]  # packs and fields
-                less, more = (Array(style=style, weight_bits=w, input_bits=a, terms=terms, fields=full, spacing=packing.spacing,
-                                    lanes=packs * count if style == "packed" else packs,
-                                    columns=count if style == "columns" else 1,
-                                    acc_bits=w + a + clog2(terms) + SPARE_BITS) for packs, count in sizes)
+                sizes = (
+                    [(1, full), (2, full)] if fields == full else [(1, full), (1, full + 1)]
+                )  # packs and fields
+                less, more = (
+                    Array(
+                        style=style,
+                        weight_bits=w,
+                        input_bits=a,
+                        terms=terms,
+                        fields=full,
+                        spacing=packing.spacing,
+                        lanes=packs * count if style == "packed" else packs,
+                        columns=count if style == "columns" else 1,
+                        acc_bits=w + a + clog2(terms) + SPARE_BITS,
+                    )
+                    for packs, count in sizes
+                )
                 yield _key(more, fields), more, less
 
 
 def _key(array: Array, fields: int) -> dict[str, Any]:
-    return {"style": array.style, "weight_bits": array.weight_bits, "input_bits": array.input_bits, "terms": array.terms,
-            "fields": fields, "acc_bits": array.acc_bits}
+    return {
+        "style": array.style,
+        "weight_bits": array.weight_bits,
+        "input_bits": array.input_bits,
+        "terms": array.terms,
+        "fields": fields,
+        "acc_bits": array.acc_bits,
+    }
 
 
 def script(arrays: list[Array], family: Family) -> str:
-    """A Yosys script that synthesizes all arrays, each kept apart from the others, and writes their statistics."""
+    """A Yosys script that synthesizes all arrays, each kept apart from the others, and writes their
+    statistics.
+    """
     sources = " ".join(f"{name}.v" for name in LIBRARY)
-    return "\n".join((f"read_verilog -defer {sources}", "read_verilog -defer arrays.v", f"{SYNTHESIS[family]} -top arrays",
-                      "tee -q -o cells.json stat -json")) + "\n"
+    return (
+        "\n".join(
+            (
+                f"read_verilog -defer {sources}",
+                "read_verilog -defer arrays.v",
+                f"{SYNTHESIS[family]} -top arrays",
+                "tee -q -o cells.json stat -json",
+            )
+        )
+        + "\n"
+    )
 
 
-def synthesize(arrays: list[Array], family: Family, folder: Path, yosys: str | Path) -> dict[str, dict[str, int]]:
-    """Cells of each array, by name and kind; kept in `folder`, and taken from there while what is synthesized is the same."""
+def synthesize(
+    arrays: list[Array], family: Family, folder: Path, yosys: str | Path
+) -> dict[str, dict[str, int]]:
+    """Cells of each array, by name and kind; kept in `folder`, and taken from there while what is
+    synthesized is the same.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     sources = {f"{name}.v": (LIBRARY_FOLDER / f"{name}.v").read_text() for name in LIBRARY}
     sources["arrays.v"] = "".join(array.verilog() for array in arrays) + _top(arrays)
@@ -160,10 +228,16 @@ def _top(arrays: list[Array]) -> str:
     """A module that holds all arrays, with pins for every port."""
     ports, instances = ["input clk", "input rst", "input valid", "input first", "input last"], []
     for n, array in enumerate(arrays):
-        ports += [f"input [{array.weight_port - 1}:0] weights{n}", f"input [{array.input_port - 1}:0] inputs{n}",
-                  f"output done{n}", f"output [{array.lanes * array.columns * array.acc_bits - 1}:0] drain{n}"]
-        instances.append(f"  {array.name} u{n} (.clk(clk), .rst(rst), .weights(weights{n}), .inputs(inputs{n}), .valid(valid), "
-                         f".first(first), .last(last), .done(done{n}), .drain(drain{n}));\n")
+        ports += [
+            f"input [{array.weight_port - 1}:0] weights{n}",
+            f"input [{array.input_port - 1}:0] inputs{n}",
+            f"output done{n}",
+            f"output [{array.lanes * array.columns * array.acc_bits - 1}:0] drain{n}",
+        ]
+        instances.append(
+            f"  {array.name} u{n} (.clk(clk), .rst(rst), .weights(weights{n}), .inputs(inputs{n}),"
+            f" .valid(valid), .first(first), .last(last), .done(done{n}), .drain(drain{n}));\n"
+        )
     return f"module arrays ({', '.join(ports)});\n{''.join(instances)}endmodule\n"
 
 
@@ -186,7 +260,10 @@ def run(family: Family) -> None:
         click.echo(f"{family}: {first + len(part)} of {len(arrays)} arrays")
     rows = []
     for key, more, less in pairs(family):
-        taken = {kind: _count(cells[more.name], kind) - _count(cells[less.name], kind) for kind in ("lut", "ff", "dsp")}
+        taken = {
+            kind: _count(cells[more.name], kind) - _count(cells[less.name], kind)
+            for kind in ("lut", "ff", "dsp")
+        }
         rows.append({**key, **taken})
     write_json(TABLE / f"primitives_{family}.json", {"family": family, "primitives": rows})
 

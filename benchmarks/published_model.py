@@ -1,13 +1,17 @@
-"""The cost model of Auto-NBA's authors, restated: cycles, DSPs and block RAMs of an accelerator for their 22-block network.
+"""The cost model of Auto-NBA's authors, restated: cycles, DSPs and block RAMs of an accelerator for
+their 22-block network.
 
-Source: github.com/GATECH-EIC/Auto-NBA, analytical_model/analytical_prediction.py (`capsuled_predictor`, `design_choice_gen`,
-CIFAR sizes). An accelerator has a chunk for each kind of layer that the network has: large or small maps, depthwise or not,
-and bits. Every chunk has nine factors: how it is parallel (`mode`), the tile it buffers (rows, columns, output and input maps),
-and the part of the tile that it unrolls. A chunk's cycles are a sum over its layers, its resources their maximum; the
-accelerator's cycles are a maximum over chunks, its resources a sum. *Mended*: trip counts are rounded up, and the weight memory
-that three of the five modes compute and drop is counted.
+Source: github.com/GATECH-EIC/Auto-NBA, analytical_model/analytical_prediction.py
+(`capsuled_predictor`, `design_choice_gen`, CIFAR sizes). An accelerator has a chunk for each kind
+of layer that the network has: large or small maps, depthwise or not, and bits. Every chunk has nine
+factors: how it is parallel (`mode`), the tile it buffers (rows, columns, output and input maps),
+and the part of the tile that it unrolls. A chunk's cycles are a sum over its layers, its resources
+their maximum; the accelerator's cycles are a maximum over chunks, its resources a sum. *Mended*:
+trip counts are rounded up, and the weight memory that three of the five modes compute and drop is
+counted.
 
-Since a chunk's figures do not depend on the others, all of its configurations are tabulated once (0.03 s for all chunks).
+Since a chunk's figures do not depend on the others, all of its configurations are tabulated once
+(0.03 s for all chunks).
 Suffixes: B candidates, C chunks, F factors; R, C, M, N legal pairs of tile and unrolled part.
 """
 
@@ -28,10 +32,25 @@ from benchmarks.networks import PAPER_BITS, PAPER_BLOCKS, PAPER_CHANNELS, PAPER_
 
 CLOCK = 200e6  # Hz, theirs
 BUDGET = {"dsp": 900.0, "bram": 700.0}  # theirs
-SIZES = (*(32,) * 5, *(16,) * 4, *(8,) * 8, *(4,) * 5)  # rows of each block's output, theirs for 32x32 images
+SIZES = (
+    *(32,) * 5,
+    *(16,) * 4,
+    *(8,) * 8,
+    *(4,) * 5,
+)  # rows of each block's output, theirs for 32x32 images
 LARGE = 16  # rows from which on a layer runs on a chunk for large maps
 BANK = 1125 * 16  # bits of a memory bank, theirs
-FACTORS = ("mode", "rows", "columns", "outputs", "inputs", "unroll rows", "unroll columns", "unroll outputs", "unroll inputs")
+FACTORS = (
+    "mode",
+    "rows",
+    "columns",
+    "outputs",
+    "inputs",
+    "unroll rows",
+    "unroll columns",
+    "unroll outputs",
+    "unroll inputs",
+)
 ROWS, MAPS = (16, 8, 4, 2, 1), (8, 4, 2, 1)
 SMALL_ROWS, SMALL_MAPS = (4, 2, 1), (32, 16, 8, 4, 2, 1)
 MODES = {False: (0, 1, 2), True: (0, 1)}  # by depthwise
@@ -40,7 +59,9 @@ WIDEST = 6  # choices of the factor with most
 
 @dataclass(frozen=True, order=True, kw_only=True)
 class Shape:
-    """A convolution of `inputs` x `outputs` maps of `size` x `size` outputs with a kernel of `kernel` x `kernel`."""
+    """A convolution of `inputs` x `outputs` maps of `size` x `size` outputs with a kernel of
+    `kernel` x `kernel`.
+    """
 
     inputs: int
     outputs: int
@@ -58,11 +79,16 @@ class Kind:
 
     @property
     def name(self) -> str:
-        return f"{'depthwise' if self.depthwise else 'conv'}, {'large' if self.large else 'small'} maps, {self.bits} bits"
+        return (
+            f"{'depthwise' if self.depthwise else 'conv'}, {'large' if self.large else 'small'}"
+            f" maps, {self.bits} bits"
+        )
 
 
 def layers() -> dict[Kind, Counter[Shape]]:
-    """The shapes of the 22 blocks' convolutions by chunk; a convolution of two groups counts as two of half the maps."""
+    """The shapes of the 22 blocks' convolutions by chunk; a convolution of two groups counts as two
+    of half the maps.
+    """
     chunks: dict[Kind, Counter[Shape]] = {}
 
     def add(depthwise: bool, bits: int, shape: Shape, times: int = 1) -> None:
@@ -74,7 +100,12 @@ def layers() -> dict[Kind, Counter[Shape]]:
         groups = 2 if block.endswith("_g2") else 1
         inside = channels * int(block[4])
         for a, b in ((channels, inside), (inside, out)):
-            add(False, bits, Shape(inputs=a // groups, outputs=b // groups, size=size, kernel=1), groups)
+            add(
+                False,
+                bits,
+                Shape(inputs=a // groups, outputs=b // groups, size=size, kernel=1),
+                groups,
+            )
         add(True, bits, Shape(inputs=1, outputs=inside, size=size, kernel=int(block[1])))
         channels = out
     return dict(sorted(chunks.items()))
@@ -83,12 +114,16 @@ def layers() -> dict[Kind, Counter[Shape]]:
 def pairs(values: Sequence[int]) -> tuple[Floats, Floats]:
     """(tile, unrolled part) of every legal pair: no more is unrolled than the tile holds."""
     legal = [(a, b) for a in values for b in values if b <= a]
-    return np.array([a for a, _ in legal], dtype=np.float64), np.array([b for _, b in legal], dtype=np.float64)
+    return np.array([a for a, _ in legal], dtype=np.float64), np.array(
+        [b for _, b in legal], dtype=np.float64
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Chunk:
-    """Every configuration of a chunk: (modes, R, C, M, N), one axis for each legal pair of tile and unrolled part."""
+    """Every configuration of a chunk: (modes, R, C, M, N), one axis for each legal pair of tile and
+    unrolled part.
+    """
 
     kind: Kind
     shapes: Mapping[Shape, int]
@@ -121,7 +156,8 @@ class Chunk:
         return cycles, dsp, bram
 
     def _mode(self, mode: int) -> tuple[Floats, Floats, Floats]:
-        """The same of one mode (R, C, M, N): `mode` unrolls 0 outputs, 1 outputs and inputs, 2 rows.
+        """The same of one mode (R, C, M, N): `mode` unrolls 0 outputs, 1 outputs and inputs, 2
+        rows.
 
         Depthwise: 0 outputs, 1 rows.
         """
@@ -130,7 +166,9 @@ class Chunk:
         tile_c, unroll_c = (v.reshape(1, -1, 1, 1) for v in pairs(self.rows))
         tile_m, unroll_m = (v.reshape(1, 1, -1, 1) for v in pairs(self.outputs))
         tile_n, unroll_n = (v.reshape(1, 1, 1, -1) for v in pairs(self.inputs))
-        whole = np.zeros(np.broadcast_shapes(tile_r.shape, tile_c.shape, tile_m.shape, tile_n.shape))
+        whole = np.zeros(
+            np.broadcast_shapes(tile_r.shape, tile_c.shape, tile_m.shape, tile_n.shape)
+        )
         bits, share = self.kind.bits, self.kind.bits / 16
         depthwise = self.kind.depthwise
         unrolled = unroll_r if by_rows else unroll_m * unroll_n if mode == 1 else unroll_m
@@ -153,18 +191,34 @@ class Chunk:
             span_c = np.maximum(unroll_c + shape.kernel - 1, tile_c)
             maps = tile_m if depthwise else tile_n  # that are read
             compute = tile_m * tile_n * tile_r * tile_c * area / unrolled
-            read = burst(maps * span_c * span_r, unroll_m if depthwise else span_r if by_rows else unroll_n) * share
-            weights = tile_m * tile_n * shape.kernel if by_rows else burst(tile_m * tile_n * area, unroll_m)
+            read = (
+                burst(
+                    maps * span_c * span_r,
+                    unroll_m if depthwise else span_r if by_rows else unroll_n,
+                )
+                * share
+            )
+            weights = (
+                tile_m * tile_n * shape.kernel
+                if by_rows
+                else burst(tile_m * tile_n * area, unroll_m)
+            )
             step = np.maximum(compute, read) + weights * share
             inner = step * trips(shape.inputs / tile_n) + (write + clear) * share
-            outer = trips(shape.size / tile_r) * trips(shape.size / tile_c) * trips(shape.outputs / tile_m)
+            outer = (
+                trips(shape.size / tile_r)
+                * trips(shape.size / tile_c)
+                * trips(shape.outputs / tile_m)
+            )
             cycles += times * inner * outer
             if by_rows:
                 held = 2 * banks(span_r, span_c * tile_n) + banks(unroll_r, tile_c * tile_m)
                 held = held + banks(np.float64(shape.kernel), shape.kernel * tile_m * tile_n)
             else:
                 lanes = unroll_m if depthwise else unroll_n
-                held = 2 * banks(lanes, span_r * span_c * maps / lanes) + banks(unroll_m, tile_r * tile_c * tile_m / unroll_m)
+                held = 2 * banks(lanes, span_r * span_c * maps / lanes) + banks(
+                    unroll_m, tile_r * tile_c * tile_m / unroll_m
+                )
                 if self.mended:
                     held = held + banks(unrolled, area * tile_n * tile_m / unrolled)
             bram = np.maximum(bram, held)
@@ -172,13 +226,22 @@ class Chunk:
 
 
 class Published:
-    """The authors' search problem: FACTORS of every chunk in a row; the unrolled part is cut to the tile where it exceeds it."""
+    """The authors' search problem: FACTORS of every chunk in a row; the unrolled part is cut to the
+    tile where it exceeds it.
+    """
 
-    def __init__(self, *, one_mode: bool, mended: bool, budget: Mapping[str, float] = BUDGET) -> None:
+    def __init__(
+        self, *, one_mode: bool, mended: bool, budget: Mapping[str, float] = BUDGET
+    ) -> None:
         """`one_mode`: mode 1 for every chunk, as their `fix_comp_mode` sets it."""
         self.goal = Goal(weights={"cycles": 1.0}, limits=dict(budget))
         self.chunks = [
-            Chunk(kind=kind, shapes=shapes, modes=(1,) if one_mode else MODES[kind.depthwise], mended=mended)
+            Chunk(
+                kind=kind,
+                shapes=shapes,
+                modes=(1,) if one_mode else MODES[kind.depthwise],
+                mended=mended,
+            )
             for kind, shapes in layers().items()
         ]
         self.sizes = tuple(size for chunk in self.chunks for size in chunk.sizes)
@@ -217,14 +280,26 @@ class Published:
         total = rows.sum(1)
         nothing = torch.zeros_like(cycles)
         resources = {"dsp": total[:, 1], "bram": total[:, 2]}
-        return Costs(cycles=cycles, latency=nothing, energy=nothing, resources=resources, busy=rows[:, :, 0])
+        return Costs(
+            cycles=cycles, latency=nothing, energy=nothing, resources=resources, busy=rows[:, :, 0]
+        )
 
     def graph(self) -> Chain:
-        """The problem for the exact solver: every chunk with the configurations that none other beats in all three figures."""
+        """The problem for the exact solver: every chunk with the configurations that none other
+        beats in all three figures.
+        """
         links = []
         for node, chunk in enumerate(self.chunks):
             table = np.stack([figures.ravel() for figures in chunk.tables], axis=1)
             kept = pareto(table)
             best = table[kept]
-            links.append(Arc(target=node + 1, busy=best[:, 0], spent=best[:, 1:], value=np.zeros(len(best)), options=kept))
+            links.append(
+                Arc(
+                    target=node + 1,
+                    busy=best[:, 0],
+                    spent=best[:, 1:],
+                    value=np.zeros(len(best)),
+                    options=kept,
+                )
+            )
         return Chain(resources=("dsp", "bram"), links=tuple(links))

@@ -1,6 +1,7 @@
-"""What simulating one image costs: a searched accelerator of 256 multipliers for ResNet-8, built and run with Verilator.
+"""What simulating one image costs: a searched accelerator of 256 multipliers for ResNet-8, built
+and run with Verilator.
 
-    python -m benchmarks.simulation --output build/simulation
+python -m benchmarks.simulation --output build/simulation
 """
 
 from __future__ import annotations
@@ -15,20 +16,29 @@ from benchmarks.throughput import measure
 
 
 @click.command()
-@click.option("--network", "name", type=click.Choice(sorted(NETWORKS)), default="resnet8", show_default=True)
+@click.option(
+    "--network", "name", type=click.Choice(sorted(NETWORKS)), default="resnet8", show_default=True
+)
 @click.option("--multipliers", default=256, show_default=True)
-@click.option("--output", type=click.Path(path_type=Path), default=Path("build/simulation"), show_default=True)
+@click.option(
+    "--output", type=click.Path(path_type=Path), default=Path("build/simulation"), show_default=True
+)
 def main(name: str, multipliers: int, output: Path) -> None:
     """Measure generating, building and running."""
     network, weights, golden = with_weights(NETWORKS[name](), images=2)
-    found = optimize(network, Limits(dsp=900, bram=1090, lut=150_000, multipliers=multipliers), moves=20_000)
+    found = optimize(
+        network, Limits(dsp=900, bram=1090, lut=150_000, multipliers=multipliers), moves=20_000
+    )
     bundle = write_design(output, name, network, weights, golden, found.accelerator)
     one = measure(bundle, images=2)
     chunks = len(found.accelerator.chunks)
-    click.echo(f"{name}, {found.accelerator.multipliers} multipliers in {chunks} chunks: Verilog {one.generate_seconds:.1f} s, "
-               f"build {one.build_seconds:.1f} s ({one.build_cpu_seconds:.1f} s of computing), run of 2 images "
-               f"{one.run_seconds:.1f} s ({one.finish[-1]} cycles, {one.cycles_per_second:.0f} a second with start-up), "
-               f"exact: {one.exact}")
+    click.echo(
+        f"{name}, {found.accelerator.multipliers} multipliers in {chunks} chunks: Verilog"
+        f" {one.generate_seconds:.1f} s, build {one.build_seconds:.1f} s"
+        f" ({one.build_cpu_seconds:.1f} s of computing), run of 2 images {one.run_seconds:.1f} s"
+        f" ({one.finish[-1]} cycles, {one.cycles_per_second:.0f} a second with start-up), exact:"
+        f" {one.exact}"
+    )
 
 
 if __name__ == "__main__":

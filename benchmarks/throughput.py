@@ -1,4 +1,6 @@
-"""When images finish and how long the chunks are busy, from the simulated hardware, beside the schedule."""
+"""When images finish and how long the chunks are busy, from the simulated hardware, beside the
+schedule.
+"""
 
 from __future__ import annotations
 
@@ -30,10 +32,11 @@ class MeasurementError(AutonbaError):
 
 @dataclass(frozen=True, kw_only=True)
 class Measurement:
-    """`finish` and `predicted` are the cycles in which the images finish, `busy` the mean cycles an image of each chunk.
+    """`finish` and `predicted` are the cycles in which the images finish, `busy` the mean cycles an
+    image of each chunk.
 
-    `steady` is the schedule's long run, which a simulation is too short to show and speaks for by being `exact`. Seconds are wall
-    time.
+    `steady` is the schedule's long run, which a simulation is too short to show and speaks for by
+    being `exact`. Seconds are wall time.
     """
 
     plan: Plan
@@ -53,10 +56,20 @@ class Measurement:
 
     def to_json(self) -> dict[str, Any]:
         """Everything but the plan."""
-        return {"images": len(self.finish), "finish": list(self.finish), "exact": self.exact, "predicted": list(self.predicted),
-                "steady": self.steady.to_json(), "busy": dict(self.busy),
-                "seconds": {"generate": self.generate_seconds, "build": self.build_seconds,
-                            "build_cpu": self.build_cpu_seconds, "run": self.run_seconds}}
+        return {
+            "images": len(self.finish),
+            "finish": list(self.finish),
+            "exact": self.exact,
+            "predicted": list(self.predicted),
+            "steady": self.steady.to_json(),
+            "busy": dict(self.busy),
+            "seconds": {
+                "generate": self.generate_seconds,
+                "build": self.build_seconds,
+                "build_cpu": self.build_cpu_seconds,
+                "run": self.run_seconds,
+            },
+        }
 
     @property
     def cycles_per_second(self) -> float:
@@ -74,22 +87,46 @@ def measure(bundle: Bundle, *, images: int, simulator: str = "verilator") -> Mea
     folder = prepared.folder.resolve()
     predicted = simulate(prepared.plan, images).finish
     settings, counts = folder / "throughput.json", folder / "counts.json"
-    Settings(bundle=str(bundle.path.resolve()), runs=(images,), stalled_images=0, image_cycles=predicted[0],
-             seed=1).write(settings)
+    Settings(
+        bundle=str(bundle.path.resolve()),
+        runs=(images,),
+        stalled_images=0,
+        image_cycles=predicted[0],
+        seed=1,
+    ).write(settings)
     began = time.monotonic()
     root = str(Path(__file__).resolve().parent.parent)
     sys.path.insert(0, root)
-    verdicts = run(prepared.tools, top="testbench", module=MODULE, folder=folder,
-                   environment={"AUTONBA_BENCH": str(settings), "AUTONBA_COUNTS": str(counts), "PYTHONPATH": root})
+    verdicts = run(
+        prepared.tools,
+        top="testbench",
+        module=MODULE,
+        folder=folder,
+        environment={
+            "AUTONBA_BENCH": str(settings),
+            "AUTONBA_COUNTS": str(counts),
+            "PYTHONPATH": root,
+        },
+    )
     seconds = time.monotonic() - began
     for verdict in verdicts:
         if verdict.failure:
             raise MeasurementError(verdict.failure)
     busy = json.loads(counts.read_text())
     return Measurement(
-        plan=prepared.plan, finish=finish_cycles(folder, 1), predicted=predicted, steady=steady_state(prepared.plan),
-        busy={chunk.chunk.name: count / images for chunk, count in zip(prepared.plan.chunks, busy, strict=True)},
-        generate_seconds=generated - started, build_seconds=built - generated, build_cpu_seconds=build_cpu, run_seconds=seconds)
+        plan=prepared.plan,
+        finish=finish_cycles(folder, 1),
+        predicted=predicted,
+        steady=steady_state(prepared.plan),
+        busy={
+            chunk.chunk.name: count / images
+            for chunk, count in zip(prepared.plan.chunks, busy, strict=True)
+        },
+        generate_seconds=generated - started,
+        build_seconds=built - generated,
+        build_cpu_seconds=build_cpu,
+        run_seconds=seconds,
+    )
 
 
 def _cpu_seconds() -> float:

@@ -1,4 +1,6 @@
-"""cocotb bench that runs images back to back, compares every result, and reads the busy counters of the chunks."""
+"""cocotb bench that runs images back to back, compares every result, and reads the busy counters of
+the chunks.
+"""
 
 from __future__ import annotations
 

@@ -32,27 +32,66 @@ def make_plan(bundle: Bundle, board: Board) -> plan.Plan:
     synthesis = "synthesis.ys.j2"
     files = {
         "accelerator.ys": plan.render(
-            synthesis, banner=banner, purpose="The accelerator alone: its resources, and its netlist for simulation.",
-            sources=sources, top="accelerator", json=None, statistics="accelerator_stat.json",
-            netlist="accelerator_netlist.v"),
+            synthesis,
+            banner=banner,
+            purpose="The accelerator alone: its resources, and its netlist for simulation.",
+            sources=sources,
+            top="accelerator",
+            json=None,
+            statistics="accelerator_stat.json",
+            netlist="accelerator_netlist.v",
+        ),
         "board.ys": plan.render(
-            synthesis, banner=banner, purpose="The whole board.", sources=[*sources, front, "board_ulx3s.v"],
-            top="board_ulx3s", json="board.json", statistics="board_stat.json", netlist=None),
+            synthesis,
+            banner=banner,
+            purpose="The whole board.",
+            sources=[*sources, front, "board_ulx3s.v"],
+            top="board_ulx3s",
+            json="board.json",
+            statistics="board_stat.json",
+            netlist=None,
+        ),
         "board_ulx3s.v": plan.render(
-            "board_ulx3s.v.j2", "autonba.rtl_templates", banner=banner, pixel_bits=pixel_bits,
-            oscillator_mhz=f"{board.oscillator_mhz:g}", clock_mhz=f"{clock:g}",
-            pll=ehxplll(board.oscillator_mhz, clock), heartbeat_bits=heartbeat_bits(clock)),
+            "board_ulx3s.v.j2",
+            "autonba.rtl_templates",
+            banner=banner,
+            pixel_bits=pixel_bits,
+            oscillator_mhz=f"{board.oscillator_mhz:g}",
+            clock_mhz=f"{clock:g}",
+            pll=ehxplll(board.oscillator_mhz, clock),
+            heartbeat_bits=heartbeat_bits(clock),
+        ),
         "ulx3s.lpf": plan.render("ulx3s.lpf.j2", banner=banner),
         "ecp5_cells.v": resources.files("autonba.flows").joinpath("ecp5_cells.v").read_text(),
     }
     steps = (
         Step(name="synthesis_accelerator", tool="yosys", arguments=("-s", "accelerator.ys")),
         Step(name="synthesis_board", tool="yosys", arguments=("-s", "board.ys")),
-        Step(name="place_and_route", tool="nextpnr-ecp5", arguments=(
-            *device_arguments(board.part), "--freq", f"{clock:g}", "--seed", str(SEED),
-            "--timing-allow-fail", "--json", "board.json", "--lpf", "ulx3s.lpf", "--textcfg", "board.config",
-            "--report", "place_and_route.json")),
-        Step(name="pack", tool="ecppack", arguments=("--compress", "--input", "board.config", "--bit", f"{name}.bit")),
+        Step(
+            name="place_and_route",
+            tool="nextpnr-ecp5",
+            arguments=(
+                *device_arguments(board.part),
+                "--freq",
+                f"{clock:g}",
+                "--seed",
+                str(SEED),
+                "--timing-allow-fail",
+                "--json",
+                "board.json",
+                "--lpf",
+                "ulx3s.lpf",
+                "--textcfg",
+                "board.config",
+                "--report",
+                "place_and_route.json",
+            ),
+        ),
+        Step(
+            name="pack",
+            tool="ecppack",
+            arguments=("--compress", "--input", "board.config", "--bit", f"{name}.bit"),
+        ),
     )
     return plan.Plan(board=board, files=files, steps=steps)
 
@@ -61,7 +100,9 @@ def device_arguments(part: str) -> tuple[str, ...]:
     """Arguments that name `part`, as LFE5U-85F-6BG381C, to nextpnr-ecp5."""
     match = _PART.fullmatch(part)
     if match is None:
-        raise SpecError(f"board: part must be an LFE5U in a ball grid, as LFE5U-85F-6BG381C, not {part!r}")
+        raise SpecError(
+            f"board: part must be an LFE5U in a ball grid, as LFE5U-85F-6BG381C, not {part!r}"
+        )
     return f"--{match['size']}k", "--package", f"CABGA{match['balls']}", "--speed", match["speed"]
 
 
@@ -77,7 +118,9 @@ def read_report(bundle: Bundle, folder: Path) -> dict[str, Any]:
     fmax = clock_fmax(routed)
     bit = folder / f"{bundle.design.name}.bit"
     return {
-        "resources": asdict(synthesized_resources(read_statistics(folder / "accelerator_stat.json"))),
+        "resources": asdict(
+            synthesized_resources(read_statistics(folder / "accelerator_stat.json"))
+        ),
         "cells": read_statistics(folder / "accelerator_stat.json"),
         "board_resources": asdict(placed_resources(routed)),
         "fmax_mhz": round(fmax, 3),
@@ -94,39 +137,57 @@ def read_statistics(path: Path) -> dict[str, int]:
     """Cell counts by type of the one module in a `stat -json` file."""
     text = path.read_text()
     try:
-        modules: dict[str, Any] = json.loads(text[text.index("{"):])["modules"]
+        modules: dict[str, Any] = json.loads(text[text.index("{") :])["modules"]
         (module,) = modules.values()
-        return {name: int(count) for name, count in sorted(module["num_cells_by_type"].items()) if name[0] != "$"}
+        return {
+            name: int(count)
+            for name, count in sorted(module["num_cells_by_type"].items())
+            if name[0] != "$"
+        }
     except (ValueError, KeyError, AttributeError) as error:
-        raise ToolError(f"yosys: {path} must hold the cell counts of one module ({error}); run the flow again"
-                        ) from None
+        raise ToolError(
+            f"yosys: {path} must hold the cell counts of one module ({error}); run the flow again"
+        ) from None
 
 
 def synthesized_resources(cells: dict[str, int]) -> Resources:
-    """Resources of ECP5 cells, LUTs counted as nextpnr counts TRELLIS_COMB: a carry cell is two, a 16x4 memory four."""
+    """Resources of ECP5 cells, LUTs counted as nextpnr counts TRELLIS_COMB: a carry cell is two, a
+    16x4 memory four.
+    """
     return Resources(
         lut=cells.get("LUT4", 0) + 2 * cells.get("CCU2C", 0) + 4 * cells.get("TRELLIS_DPR16X4", 0),
-        ff=cells.get("TRELLIS_FF", 0), dsp=cells.get("MULT18X18D", 0), bram=cells.get("DP16KD", 0))
+        ff=cells.get("TRELLIS_FF", 0),
+        dsp=cells.get("MULT18X18D", 0),
+        bram=cells.get("DP16KD", 0),
+    )
 
 
 def placed_resources(report: dict[str, Any]) -> Resources:
     """Resources of the placed board, from nextpnr's report."""
     used = {name: int(entry["used"]) for name, entry in report["utilization"].items()}
-    return Resources(lut=used.get("TRELLIS_COMB", 0), ff=used.get("TRELLIS_FF", 0), dsp=used.get("MULT18X18D", 0),
-                     bram=used.get("DP16KD", 0))
+    return Resources(
+        lut=used.get("TRELLIS_COMB", 0),
+        ff=used.get("TRELLIS_FF", 0),
+        dsp=used.get("MULT18X18D", 0),
+        bram=used.get("DP16KD", 0),
+    )
 
 
 def clock_fmax(report: dict[str, Any]) -> float:
     """Highest frequency (MHz) of the slowest clock net, from nextpnr's report."""
     achieved = [float(entry["achieved"]) for entry in report.get("fmax", {}).values()]
     if not achieved:
-        raise ToolError("nextpnr-ecp5: its report must hold the frequency of at least one clock, and it holds none; "
-                        "see place_and_route.log")
+        raise ToolError(
+            "nextpnr-ecp5: its report must hold the frequency of at least one clock, and it holds"
+            " none; see place_and_route.log"
+        )
     return min(achieved)
 
 
 def critical_path(report: dict[str, Any]) -> list[str]:
-    """The slowest path within one clock: a line for each delay (ns) from 0.3, and the sum of the small ones between."""
+    """The slowest path within one clock: a line for each delay (ns) from 0.3, and the sum of the
+    small ones between.
+    """
     inside = [p for p in report.get("critical_paths", ()) if p["from"] == p["to"]]
     if not inside:
         return []
@@ -140,5 +201,7 @@ def critical_path(report: dict[str, Any]) -> list[str]:
         if small:
             lines.append(f"{small:.2f} small steps")
             small = 0.0
-        lines.append(f"{step['delay']:.2f} {step['type']} to {step['to']['cell']}.{step['to']['port']}")
+        lines.append(
+            f"{step['delay']:.2f} {step['type']} to {step['to']['cell']}.{step['to']['port']}"
+        )
     return lines

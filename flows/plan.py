@@ -28,7 +28,8 @@ class Plan:
     steps: tuple[Step, ...]
 
     def write(self, folder: Path, digest: str) -> None:
-        """Write the files, `plan.json`, and `run.sh`, which does the same by hand. Equal files are left untouched.
+        """Write the files, `plan.json`, and `run.sh`, which does the same by hand. Equal files are
+        left untouched.
 
         Files of an earlier plan that this one lacks are removed: they may be for another board.
         """
@@ -36,13 +37,31 @@ class Plan:
             (folder / name).unlink(missing_ok=True)
         for name, text in sorted(self.files.items()):
             write_bytes(folder / name, text.encode())
-        steps = [{"name": s.name, "tool": s.tool, "arguments": list(s.arguments)} for s in self.steps]
-        write_json(folder / "plan.json", {
-            "schema_version": SCHEMA_VERSION, "digest": digest, "board": self.board.name, "part": self.board.part,
-            "files": sorted(self.files), "steps": steps})
-        lines = ["#!/bin/sh", f"# {banner(digest)}",
-                 f"# Runs this flow for {self.board.name} ({self.board.part}) by hand, with the tools in PATH.", "set -e",
-                 'cd "$(dirname "$0")"', *(" ".join((s.tool, *s.arguments)) for s in self.steps)]
+        steps = [
+            {"name": s.name, "tool": s.tool, "arguments": list(s.arguments)} for s in self.steps
+        ]
+        write_json(
+            folder / "plan.json",
+            {
+                "schema_version": SCHEMA_VERSION,
+                "digest": digest,
+                "board": self.board.name,
+                "part": self.board.part,
+                "files": sorted(self.files),
+                "steps": steps,
+            },
+        )
+        lines = [
+            "#!/bin/sh",
+            f"# {banner(digest)}",
+            (
+                f"# Runs this flow for {self.board.name} ({self.board.part}) by hand, with the"
+                " tools in PATH."
+            ),
+            "set -e",
+            'cd "$(dirname "$0")"',
+            *(" ".join((s.tool, *s.arguments)) for s in self.steps),
+        ]
         write_bytes(folder / "run.sh", ("\n".join(lines) + "\n").encode())
 
 
@@ -50,17 +69,26 @@ def _planned_files(folder: Path) -> set[str]:
     """Names of the files that the plan in `folder` wrote; none where there is no plan."""
     if not (folder / "plan.json").is_file():
         return set()
-    return {name for name in read_json(folder / "plan.json").get("files", ()) if _IDENTIFIER.fullmatch(name)}
+    return {
+        name
+        for name in read_json(folder / "plan.json").get("files", ())
+        if _IDENTIFIER.fullmatch(name)
+    }
 
 
 def read_steps(folder: Path) -> tuple[Step, ...]:
     """Steps of the plan in `folder`."""
     document: dict[str, Any] = read_json(folder / "plan.json")
     try:
-        return tuple(Step(name=s["name"], tool=s["tool"], arguments=tuple(s["arguments"])) for s in document["steps"])
+        return tuple(
+            Step(name=s["name"], tool=s["tool"], arguments=tuple(s["arguments"]))
+            for s in document["steps"]
+        )
     except (KeyError, TypeError) as error:
-        raise BundleError(f"{folder / 'plan.json'}: steps must hold name, tool and arguments ({error}); "
-                          "run `autonba flow` again") from None
+        raise BundleError(
+            f"{folder / 'plan.json'}: steps must hold name, tool and arguments ({error}); "
+            "run `autonba flow` again"
+        ) from None
 
 
 def banner(digest: str) -> str:
@@ -72,38 +100,60 @@ def rtl_files(bundle: Bundle) -> list[str]:
     """Names of the Verilog files that rtl/rtl.f lists."""
     listing = bundle.path / "rtl" / "rtl.f"
     if not listing.is_file():
-        raise BundleError(f"{listing}: the file must exist, and it does not; run `autonba gen-rtl {bundle.path}` first")
+        raise BundleError(
+            f"{listing}: the file must exist, and it does not; run `autonba gen-rtl {bundle.path}`"
+            " first"
+        )
     names = [line.strip() for line in listing.read_text().splitlines() if line.strip()]
     for name in names:
         if not _IDENTIFIER.fullmatch(name):
             raise BundleError(f"{listing}: each line must be a plain file name, not {name!r}")
         if not (listing.parent / name).is_file():
-            raise BundleError(f"{listing}: it lists {name!r}, which is missing; run `autonba gen-rtl` again")
-    stale = [name for name in names if bundle.digest[:16] not in (listing.parent / name).read_text()[:200]]
+            raise BundleError(
+                f"{listing}: it lists {name!r}, which is missing; run `autonba gen-rtl` again"
+            )
+    stale = [
+        name
+        for name in names
+        if bundle.digest[:16] not in (listing.parent / name).read_text()[:200]
+    ]
     if stale:
-        raise BundleError(f"{listing.parent / stale[0]}: it must be of design {bundle.digest[:16]}, and it is of "
-                          f"another; run `autonba gen-rtl {bundle.path}` again")
+        raise BundleError(
+            f"{listing.parent / stale[0]}: it must be of design {bundle.digest[:16]}, and it is of "
+            f"another; run `autonba gen-rtl {bundle.path}` again"
+        )
     return names
 
 
 def memory_files(bundle: Bundle) -> list[str]:
     """Names of the files in rtl/ that say what memories of the accelerator hold at first."""
-    return sorted(path.name for path in (bundle.path / "rtl").glob("*.hex") if path.name != "stream.hex")  # that is for the DRAM
+    return sorted(
+        path.name for path in (bundle.path / "rtl").glob("*.hex") if path.name != "stream.hex"
+    )  # that is for the DRAM
 
 
 def streaming_chunks(bundle: Bundle) -> list[str]:
     """Names of the chunks that read weights from DRAM, each through an AXI4 master of its own."""
     accelerator = bundle.design.accelerator
-    streaming = {accelerator.allocation[layer] for layer, loops in accelerator.loops.items() if loops.weights == "stream"}
+    streaming = {
+        accelerator.allocation[layer]
+        for layer, loops in accelerator.loops.items()
+        if loops.weights == "stream"
+    }
     return [chunk.name for chunk in accelerator.chunks if chunk.name in streaming]
 
 
 def refuse_streams(bundle: Bundle) -> None:
-    """Raise SpecError where the design streams weights; for boards whose project connects no DRAM."""
+    """Raise SpecError where the design streams weights; for boards whose project connects no
+    DRAM.
+    """
     for layer, loops in bundle.design.accelerator.loops.items():
         if loops.weights == "stream":
-            raise SpecError(f"layer {layer!r}: loops.weights must be 'chip' for board {bundle.design.target.board!r}, whose "
-                            "project has no DRAM behind AXI4, not 'stream'; use rtl/ in a project of your own")
+            raise SpecError(
+                f"layer {layer!r}: loops.weights must be 'chip' for board"
+                f" {bundle.design.target.board!r}, whose project has no DRAM behind AXI4, not"
+                " 'stream'; use rtl/ in a project of your own"
+            )
 
 
 def front_file(bundle: Bundle) -> str:
@@ -111,12 +161,20 @@ def front_file(bundle: Bundle) -> str:
     name = "uart_front.v"
     path = bundle.path / "rtl" / name
     if not path.is_file():
-        raise BundleError(f"{path}: the file must exist, and it does not; run `autonba gen-rtl {bundle.path}` first")
+        raise BundleError(
+            f"{path}: the file must exist, and it does not; run `autonba gen-rtl {bundle.path}`"
+            " first"
+        )
     return name
 
 
 def render(template: str, package: str = "autonba.flows", **values: object) -> str:
     """Text of a template; an undefined name is an error."""
-    environment = jinja2.Environment(loader=jinja2.PackageLoader(package, "."), undefined=jinja2.StrictUndefined,
-                                     trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader(package, "."),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
     return environment.get_template(template).render(values)

@@ -1,4 +1,6 @@
-"""Runs a flow on a bundle: first the inert plan in flow/<target>/, then its tools, then report/flow_<target>.json."""
+"""Runs a flow on a bundle: first the inert plan in flow/<target>/, then its tools, then
+report/flow_<target>.json.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ SCHEMA_VERSION = 1
 
 @dataclass(frozen=True, kw_only=True)
 class Flow:
-    """What a target can do: the boards that it has scripts for, their plans, and the reading of what the tools left."""
+    """What a target can do: the boards that it has scripts for, their plans, and the reading of
+    what the tools left.
+    """
 
     boards: tuple[str, ...]
     make_plan: Callable[[Bundle, Board], plan.Plan]
@@ -29,7 +33,9 @@ class Flow:
 
 TARGETS = {
     "ecp5": Flow(boards=ecp5.BOARDS, make_plan=ecp5.make_plan, read_report=ecp5.read_report),
-    "vivado": Flow(boards=vivado.BOARDS, make_plan=vivado.make_plan, read_report=vivado.read_report),
+    "vivado": Flow(
+        boards=vivado.BOARDS, make_plan=vivado.make_plan, read_report=vivado.read_report
+    ),
 }
 
 
@@ -39,19 +45,28 @@ def targets_of(board: str) -> list[str]:
 
 
 def make_plan(bundle: Bundle, target: str) -> plan.Plan:
-    """The plan of `target` for the design's own board. Raises SpecError where there are no scripts for it."""
+    """The plan of `target` for the design's own board. Raises SpecError where there are no scripts
+    for it.
+    """
     if target not in TARGETS:
         raise SpecError(f"target must be one of {', '.join(TARGETS)}, not {target!r}")
     flow, board = TARGETS[target], find_board(bundle.design.target.board)
     if board.name not in flow.boards:
-        others = [f"use --target {other}" for other in targets_of(board.name)] or ["use rtl/ in a project of your own"]
-        raise SpecError(f"target {target!r}: the design's board must be one with scripts, {' or '.join(flow.boards)}, not "
-                        f"{board.name!r}; {others[0]}, or search again with --board {flow.boards[0]}")
+        others = [f"use --target {other}" for other in targets_of(board.name)] or [
+            "use rtl/ in a project of your own"
+        ]
+        raise SpecError(
+            f"target {target!r}: the design's board must be one with scripts,"
+            f" {' or '.join(flow.boards)}, not {board.name!r}; {others[0]}, or search again with"
+            f" --board {flow.boards[0]}"
+        )
     return flow.make_plan(bundle, board)
 
 
 def prepare(bundle: Bundle, target: str) -> Path:
-    """Write flow/<target>/ and return it; no tool is run or needed. Nothing is written if anything is wrong."""
+    """Write flow/<target>/ and return it; no tool is run or needed. Nothing is written if anything
+    is wrong.
+    """
     planned = make_plan(bundle, target)
     folder = bundle.path / "flow" / target
     planned.write(folder, bundle.digest)
@@ -61,14 +76,21 @@ def prepare(bundle: Bundle, target: str) -> Path:
 def execute(bundle: Bundle, target: str, say: Callable[[str], None] = print) -> dict[str, Any]:
     """Prepare and run the flow; returns and writes report/flow_<target>.json.
 
-    A missing tool is reported before the first step runs; without Vivado, target 'vivado' ends with its scripts, and
-    the report's figures are null. A design that misses its clock has `met` false, and its bit file, if there is one, is named so.
+    A missing tool is reported before the first step runs; without Vivado, target 'vivado' ends with
+    its scripts, and the report's figures are null. A design that misses its clock has `met` false,
+    and its bit file, if there is one, is named so.
     """
     folder = prepare(bundle, target)
     steps = plan.read_steps(folder)
     board = find_board(bundle.design.target.board)
-    facts: dict[str, Any] = {"schema_version": SCHEMA_VERSION, "target": target, "board": board.name, "part": board.part,
-                             "digest": bundle.digest, "clock_mhz": bundle.design.target.clock_mhz}
+    facts: dict[str, Any] = {
+        "schema_version": SCHEMA_VERSION,
+        "target": target,
+        "board": board.name,
+        "part": board.part,
+        "digest": bundle.digest,
+        "clock_mhz": bundle.design.target.clock_mhz,
+    }
     path = bundle.path / "report" / f"flow_{target}.json"
     for tool in dict.fromkeys(step.tool for step in steps):
         try:
@@ -82,10 +104,15 @@ def execute(bundle: Bundle, target: str, say: Callable[[str], None] = print) -> 
             raise ToolError(f"{error}; the scripts are in {folder}") from None
     seconds = {}
     for number, step in enumerate(steps, 1):
-        say(f"[{number}/{len(steps)}] {step.name} ({step.tool}), log {folder / (step.name + '.log')}")
+        say(
+            f"[{number}/{len(steps)}] {step.name} ({step.tool}), log"
+            f" {folder / (step.name + '.log')}"
+        )
         seconds[step.name] = round(run_step(step, folder), 1)
     tools = {tool: tool_version(tool) for tool in dict.fromkeys(step.tool for step in steps)}
-    report = facts | {"seconds": seconds, "tools": tools} | TARGETS[target].read_report(bundle, folder)
+    report = (
+        facts | {"seconds": seconds, "tools": tools} | TARGETS[target].read_report(bundle, folder)
+    )
     if report["bitstream"] and not report["met"]:
         bit = bundle.path / report["bitstream"]
         report["bitstream"] = f"{report['bitstream'].removesuffix('.bit')}.timing-failed.bit"
@@ -99,13 +126,17 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="autonba.flows.run", description=__doc__)
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--target", choices=TARGETS, required=True)
-    parser.add_argument("--plan-only", action="store_true", help="write the scripts and run nothing")
+    parser.add_argument(
+        "--plan-only", action="store_true", help="write the scripts and run nothing"
+    )
     options = parser.parse_args()
     try:
         if options.plan_only:
             print(prepare(Bundle(options.bundle), options.target))
             return 0
-        report = execute(Bundle(options.bundle), options.target, say=lambda line: print(line, flush=True))
+        report = execute(
+            Bundle(options.bundle), options.target, say=lambda line: print(line, flush=True)
+        )
     except AutonbaError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -113,9 +144,11 @@ def main() -> int:
         return 0
     used, verdict = report["resources"], "met" if report["met"] else "NOT met"
     result = report["bitstream"] or f"flow/{report['target']}"
-    print(f"{report['target']}, {report['board']} ({report['part']}): {used['lut']} LUT, {used['ff']} FF, {used['dsp']} DSP, "
-          f"{used['bram']} block RAM; {report['fmax_mhz']:.1f} MHz of {report['clock_mhz']:g} MHz wanted ({verdict}); "
-          f"{options.bundle / result}")
+    print(
+        f"{report['target']}, {report['board']} ({report['part']}): {used['lut']} LUT, {used['ff']}"
+        f" FF, {used['dsp']} DSP, {used['bram']} block RAM; {report['fmax_mhz']:.1f} MHz of"
+        f" {report['clock_mhz']:g} MHz wanted ({verdict}); {options.bundle / result}"
+    )
     return 0
 
 

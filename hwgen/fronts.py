@@ -22,16 +22,27 @@ from autonba.hwgen.layout import (
 from autonba.hwgen.tables import advance
 from autonba.mapping import Plan
 from autonba.network import INPUT
-from autonba.registers import ADDRESS_BITS, IDENTITY, LOAD_REGISTERS, MAX_CHUNKS, VERSION, WATCHDOG_CYCLES, Register, Stall
+from autonba.registers import (
+    ADDRESS_BITS,
+    IDENTITY,
+    LOAD_REGISTERS,
+    MAX_CHUNKS,
+    VERSION,
+    WATCHDOG_CYCLES,
+    Register,
+    Stall,
+)
 
 
 class ImageInput(wiring.Component):
     """AXI4-Stream pixels into the row buffers, with packet lengths checked.
 
-    A packet is an image, one pixel a beat. TLAST too early: the missing pixels are zeros. TLAST too late: surplus beats are
-    dropped up to TLAST. Either way the packet yields one result, and the next packet is right again.
-    Latency: a beat is written one cycle later. Throughput: a pixel a cycle while rows are free. Back-pressure: `s_axis_tready`
-    is low while no row is free, and before an image while `run` is low.
+    A packet is an image, one pixel a beat. TLAST too early: the missing pixels are zeros. TLAST too
+    late: surplus beats are dropped up to TLAST. Either way the packet yields one result, and the
+    next packet is right again.
+    Latency: a beat is written one cycle later. Throughput: a pixel a cycle while rows are free.
+    Back-pressure: `s_axis_tready` is low while no row is free, and before an image while `run` is
+    low.
 
     Ports
     -----
@@ -40,7 +51,8 @@ class ImageInput(wiring.Component):
     commit         : the last pixel of a row is written in this cycle
     image_begin, image_end : first and last pixel of an image taken
     too_early, too_late    : packet length errors
-    pixel                  : the pixel that is written; of each channel's byte the bits that the image has
+    pixel                  : the pixel that is written; of each channel's byte the bits that the
+    image has
     """
 
     def __init__(self, plan: Plan) -> None:
@@ -49,9 +61,18 @@ class ImageInput(wiring.Component):
         self._edges = [e for e in plan.edges if e.producer == INPUT]
         image = plan.network.input
         ports: dict[str, In | Out] = {
-            "s_axis_tdata": In(8 * image.channels), "s_axis_tvalid": In(1), "s_axis_tready": Out(1), "s_axis_tlast": In(1),
-            "run": In(1), "claim": Out(1), "commit": Out(1), "image_begin": Out(1), "image_end": Out(1),
-            "too_early": Out(1), "too_late": Out(1), "pixel": Out(image.channels * image.bits),
+            "s_axis_tdata": In(8 * image.channels),
+            "s_axis_tvalid": In(1),
+            "s_axis_tready": Out(1),
+            "s_axis_tlast": In(1),
+            "run": In(1),
+            "claim": Out(1),
+            "commit": Out(1),
+            "image_begin": Out(1),
+            "image_end": Out(1),
+            "too_early": Out(1),
+            "too_late": Out(1),
+            "pixel": Out(image.channels * image.bits),
         }
         for i, memory in enumerate(self._memories):
             ports[f"out{i}_enable"] = Out(1)
@@ -65,9 +86,13 @@ class ImageInput(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         image = self._plan.network.input
-        column, row = Signal(index_bits(image.width), name="column"), Signal(index_bits(image.height), name="row")
+        column, row = (
+            Signal(index_bits(image.width), name="column"),
+            Signal(index_bits(image.height), name="row"),
+        )
         row_open, filling, dropping, inside_image = (
-            Signal(name=name) for name in ("row_open", "filling", "dropping", "inside_image"))
+            Signal(name=name) for name in ("row_open", "filling", "dropping", "inside_image")
+        )
         may_open, beat, row_end, last_pixel = Signal(), Signal(), Signal(), Signal()
         may_begin = Signal()
         m.d.comb += [
@@ -99,8 +124,15 @@ class ImageInput(wiring.Component):
             m.d.sync += dropping.eq(0)
 
         write = Signal()
-        values = Cat(self.s_axis_tdata.word_select(channel, 8)[: image.bits] for channel in range(image.channels))
-        m.d.sync += [write.eq(beat), self.commit.eq(beat & row_end), self.pixel.eq(Mux(filling, 0, values))]
+        values = Cat(
+            self.s_axis_tdata.word_select(channel, 8)[: image.bits]
+            for channel in range(image.channels)
+        )
+        m.d.sync += [
+            write.eq(beat),
+            self.commit.eq(beat & row_end),
+            self.pixel.eq(Mux(filling, 0, values)),
+        ]
         for i, memory in enumerate(self._memories):
             cursor = write_cursor(memory, memory.buffers[0])
             pointer = Signal(write_address_bits(memory), init=cursor.base, name=f"out{i}_pointer")
@@ -111,19 +143,24 @@ class ImageInput(wiring.Component):
                 bank = Signal(range(memory.banks), name=f"out{i}_bank")
                 last_bank = (bank == memory.banks - 1) | row_end
                 with m.If(beat):
-                    m.d.sync += [bank.eq(Mux(last_bank, 0, bank + 1)), getattr(self, f"out{i}_column").eq(bank)]
+                    m.d.sync += [
+                        bank.eq(Mux(last_bank, 0, bank + 1)),
+                        getattr(self, f"out{i}_column").eq(bank),
+                    ]
             with m.If(beat):
                 m.d.sync += address.eq(pointer)
                 with m.If(last_bank):
-                    m.d.sync += pointer.eq(advance(pointer, cursor.pixel % cursor.size, cursor.base, cursor.size))
+                    m.d.sync += pointer.eq(
+                        advance(pointer, cursor.pixel % cursor.size, cursor.base, cursor.size)
+                    )
         return m
 
 
 class ResultOutput(wiring.Component):
     """Result rows out as AXI4-Stream, one channel a beat, TLAST on an image's last.
 
-    Latency: three cycles from a row's commit to its first beat. Throughput: a beat every three cycles.
-    Back-pressure: `m_axis_tready` may wait for as long as it likes; TDATA holds.
+    Latency: three cycles from a row's commit to its first beat. Throughput: a beat every three
+    cycles. Back-pressure: `m_axis_tready` may wait for as long as it likes; TDATA holds.
     """
 
     def __init__(self, plan: Plan) -> None:
@@ -131,19 +168,29 @@ class ResultOutput(wiring.Component):
         self._memory = next(m for m in plan.memories if m.reader == SINK)
         bits = token_bits(self._memory.buffers[0].rows)
         self._signed = self._memory.signed
-        super().__init__({
-            "read_address": Out(read_address_bits(self._memory)), "read_data": In(self._memory.lane_bits),
-            "available": In(bits), "claim": Out(bits), "released": Out(bits),
-            "m_axis_tdata": Out(LOGIT_BITS), "m_axis_tvalid": Out(1), "m_axis_tready": In(1), "m_axis_tlast": Out(1),
-            "image_done": Out(1),
-        })
+        super().__init__(
+            {
+                "read_address": Out(read_address_bits(self._memory)),
+                "read_data": In(self._memory.lane_bits),
+                "available": In(bits),
+                "claim": Out(bits),
+                "released": Out(bits),
+                "m_axis_tdata": Out(LOGIT_BITS),
+                "m_axis_tvalid": Out(1),
+                "m_axis_tready": In(1),
+                "m_axis_tlast": Out(1),
+                "image_done": Out(1),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         out = self._plan.network.output
         cursor = read_cursor(self._memory, self._memory.buffers[0])
-        channel, column, row = (Signal(index_bits(n), name=name) for n, name in
-                                ((out.channels, "channel"), (out.width, "column"), (out.height, "row")))
+        channel, column, row = (
+            Signal(index_bits(n), name=name)
+            for n, name in ((out.channels, "channel"), (out.width, "column"), (out.height, "row"))
+        )
         pixel = Signal(read_address_bits(self._memory), init=cursor.base)
         channel_end, row_end, image_end, sent = Signal(), Signal(), Signal(), Signal()
         value = Signal(signed(LOGIT_BITS))
@@ -171,8 +218,12 @@ class ResultOutput(wiring.Component):
                     m.d.comb += sent.eq(1)
                     m.d.sync += channel.eq(Mux(channel_end, 0, channel + 1))
                     with m.If(channel_end):
-                        m.d.sync += [column.eq(Mux(row_end, 0, column + 1)),
-                                     pixel.eq(advance(pixel, cursor.pixel % cursor.size, cursor.base, cursor.size))]
+                        m.d.sync += [
+                            column.eq(Mux(row_end, 0, column + 1)),
+                            pixel.eq(
+                                advance(pixel, cursor.pixel % cursor.size, cursor.base, cursor.size)
+                            ),
+                        ]
                     with m.If(row_end):
                         m.d.sync += row.eq(Mux(image_end, 0, row + 1))
                         m.next = "IDLE"
@@ -187,7 +238,8 @@ RESET_CYCLES = 4
 class HostRegisters(wiring.Component):
     """AXI4-Lite registers, as in docs/registers.md, and the counters and the watchdog behind them.
 
-    Latency: a write is answered two cycles after address and data are there, a read one. One access at a time each way.
+    Latency: a write is answered two cycles after address and data are there, a read one. One access
+    at a time each way.
 
     Ports
     -----
@@ -201,33 +253,73 @@ class HostRegisters(wiring.Component):
     <chunk>_waiting_layer   : its place in the network's list of layers
     """
 
-    def __init__(self, digest: str, chunks: Sequence[str] = (), layer_bits: int = 1, streams: bool = False,
-                 load_targets: int = 0) -> None:
+    def __init__(
+        self,
+        digest: str,
+        chunks: Sequence[str] = (),
+        layer_bits: int = 1,
+        streams: bool = False,
+        load_targets: int = 0,
+    ) -> None:
         if len(chunks) > MAX_CHUNKS:
-            raise SpecError(f"accelerator: chunks must be at most {MAX_CHUNKS}, as each has a register, not {len(chunks)}")
+            raise SpecError(
+                f"accelerator: chunks must be at most {MAX_CHUNKS}, as each has a register, not"
+                f" {len(chunks)}"
+            )
         self._digest = int(digest[:8], 16)
         self._chunks = chunks
         self._layer_bits = layer_bits
         self._streams = streams
         self._load_targets = load_targets
         ports: dict[str, In | Out] = {
-            "s_axil_awaddr": In(ADDRESS_BITS), "s_axil_awprot": In(3), "s_axil_awvalid": In(1), "s_axil_awready": Out(1),
-            "s_axil_wdata": In(32), "s_axil_wstrb": In(4), "s_axil_wvalid": In(1), "s_axil_wready": Out(1),
-            "s_axil_bresp": Out(2), "s_axil_bvalid": Out(1), "s_axil_bready": In(1),
-            "s_axil_araddr": In(ADDRESS_BITS), "s_axil_arprot": In(3), "s_axil_arvalid": In(1), "s_axil_arready": Out(1),
-            "s_axil_rdata": Out(32), "s_axil_rresp": Out(2), "s_axil_rvalid": Out(1), "s_axil_rready": In(1),
-            "run": Out(1, init=1), "core_reset": Out(1),
-            "image_begin": In(1), "image_end": In(1), "image_done": In(1), "too_early": In(1), "too_late": In(1),
-            "pixel_valid": In(1), "pixel_ready": In(1), "result_valid": In(1), "result_ready": In(1),
+            "s_axil_awaddr": In(ADDRESS_BITS),
+            "s_axil_awprot": In(3),
+            "s_axil_awvalid": In(1),
+            "s_axil_awready": Out(1),
+            "s_axil_wdata": In(32),
+            "s_axil_wstrb": In(4),
+            "s_axil_wvalid": In(1),
+            "s_axil_wready": Out(1),
+            "s_axil_bresp": Out(2),
+            "s_axil_bvalid": Out(1),
+            "s_axil_bready": In(1),
+            "s_axil_araddr": In(ADDRESS_BITS),
+            "s_axil_arprot": In(3),
+            "s_axil_arvalid": In(1),
+            "s_axil_arready": Out(1),
+            "s_axil_rdata": Out(32),
+            "s_axil_rresp": Out(2),
+            "s_axil_rvalid": Out(1),
+            "s_axil_rready": In(1),
+            "run": Out(1, init=1),
+            "core_reset": Out(1),
+            "image_begin": In(1),
+            "image_end": In(1),
+            "image_done": In(1),
+            "too_early": In(1),
+            "too_late": In(1),
+            "pixel_valid": In(1),
+            "pixel_ready": In(1),
+            "result_valid": In(1),
+            "result_ready": In(1),
         }
         if streams:
             ports |= {"stream_base": Out(32), "stream_error": In(1)}
         if load_targets:
-            ports |= {"stopped": Out(1), "load_write": Out(len(LOAD_REGISTERS)), "load_target": In(32), "load_address": In(32),
-                      "load_checksum": In(32)}
+            ports |= {
+                "stopped": Out(1),
+                "load_write": Out(len(LOAD_REGISTERS)),
+                "load_target": In(32),
+                "load_address": In(32),
+                "load_checksum": In(32),
+            }
         for name in chunks:
-            ports |= {f"{name}_busy": In(1), f"{name}_waiting": In(1), f"{name}_waiting_room": In(1),
-                      f"{name}_waiting_layer": In(layer_bits)}
+            ports |= {
+                f"{name}_busy": In(1),
+                f"{name}_waiting": In(1),
+                f"{name}_waiting_room": In(1),
+                f"{name}_waiting_layer": In(layer_bits),
+            }
         super().__init__(ports)
 
     def elaborate(self, platform: object) -> Module:
@@ -247,7 +339,9 @@ class HostRegisters(wiring.Component):
         for register, event in counted.items():
             counters[register] = self._counter(m, event, register.name.lower())
         for i, name in enumerate(self._chunks):
-            counters[Register.CHUNK_BUSY + 4 * i] = self._counter(m, getattr(self, f"{name}_busy"), f"{name}_busy_cycles")
+            counters[Register.CHUNK_BUSY + 4 * i] = self._counter(
+                m, getattr(self, f"{name}_busy"), f"{name}_busy_cycles"
+            )
         m.d.comb += [busy.eq(flight.any()), self.core_reset.eq(reset_left.any())]
         m.d.sync += [
             flight.eq(flight + self.image_begin - self.image_done),
@@ -260,7 +354,9 @@ class HostRegisters(wiring.Component):
         write, address = Signal(), Signal(ADDRESS_BITS - 2)
         m.d.comb += [
             write.eq(self.s_axil_awvalid & self.s_axil_wvalid & ~self.s_axil_bvalid),
-            self.s_axil_awready.eq(write), self.s_axil_wready.eq(write), address.eq(self.s_axil_awaddr[2:]),
+            self.s_axil_awready.eq(write),
+            self.s_axil_wready.eq(write),
+            address.eq(self.s_axil_awaddr[2:]),
         ]
         with m.If(write):
             m.d.sync += self.s_axil_bvalid.eq(1)
@@ -285,16 +381,27 @@ class HostRegisters(wiring.Component):
             m.d.sync += self.s_axil_bvalid.eq(0)
 
         values: dict[int, Value | int] = {
-            Register.ID: IDENTITY, Register.DIGEST: self._digest, Register.VERSION: VERSION, Register.CONTROL: self.run,
-            Register.STATUS: busy, Register.ERROR: error, Register.CHUNKS: len(self._chunks), Register.WATCHDOG: watchdog,
-            Register.STALL: stall, **counters,
+            Register.ID: IDENTITY,
+            Register.DIGEST: self._digest,
+            Register.VERSION: VERSION,
+            Register.CONTROL: self.run,
+            Register.STATUS: busy,
+            Register.ERROR: error,
+            Register.CHUNKS: len(self._chunks),
+            Register.WATCHDOG: watchdog,
+            Register.STALL: stall,
+            **counters,
         }
         if self._streams:
             values[Register.STREAM_BASE] = self.stream_base
         if self._load_targets:
             m.d.comb += self.stopped.eq(~self.run & ~busy)
-            values |= {Register.LOAD_TARGETS: self._load_targets, Register.LOAD_TARGET: self.load_target,
-                       Register.LOAD_ADDRESS: self.load_address, Register.LOAD_CHECKSUM: self.load_checksum}
+            values |= {
+                Register.LOAD_TARGETS: self._load_targets,
+                Register.LOAD_TARGET: self.load_target,
+                Register.LOAD_ADDRESS: self.load_address,
+                Register.LOAD_CHECKSUM: self.load_checksum,
+            }
         m.d.comb += self.s_axil_arready.eq(~self.s_axil_rvalid)
         with m.If(self.s_axil_arvalid & self.s_axil_arready):
             m.d.sync += [self.s_axil_rvalid.eq(1), self.s_axil_rdata.eq(0)]
@@ -314,18 +421,27 @@ class HostRegisters(wiring.Component):
 
     def _watchdog(self, m: Module, flight: Signal) -> tuple[Signal, Signal, Signal]:
         """Registers WATCHDOG, the cycles left of it, and STALL."""
-        watchdog, patience = (Signal(32, init=WATCHDOG_CYCLES, name=name) for name in ("watchdog", "patience"))
+        watchdog, patience = (
+            Signal(32, init=WATCHDOG_CYCLES, name=name) for name in ("watchdog", "patience")
+        )
         stall = Signal(32)
         inside_image, moved, host_input, host_output = (
-            Signal(name=name) for name in ("inside_image", "moved", "host_input", "host_output"))
+            Signal(name=name) for name in ("inside_image", "moved", "host_input", "host_output")
+        )
         with m.If(self.core_reset | self.image_end):
             m.d.sync += inside_image.eq(0)
         with m.Elif(self.image_begin):
             m.d.sync += inside_image.eq(1)
         m.d.comb += [
-            moved.eq(Cat(self.pixel_valid & self.pixel_ready, self.result_valid & self.result_ready,
-                         *(getattr(self, f"{name}_busy") for name in self._chunks)).any()),
-            # Earlier images do not need the pixels of a later one: with two in flight, the host is not to blame.
+            moved.eq(
+                Cat(
+                    self.pixel_valid & self.pixel_ready,
+                    self.result_valid & self.result_ready,
+                    *(getattr(self, f"{name}_busy") for name in self._chunks),
+                ).any()
+            ),
+            # Earlier images do not need the pixels of a later one: with two in flight, the host is
+            # not to blame.
             host_input.eq(inside_image & (flight == 1) & self.pixel_ready & ~self.pixel_valid),
             host_output.eq(self.result_valid & ~self.result_ready),
         ]
@@ -334,25 +450,45 @@ class HostRegisters(wiring.Component):
             m.d.sync += patience.eq(watchdog)
         with m.Elif(patience.any()):
             m.d.sync += patience.eq(patience - 1)
-            with m.If((patience == 1) & (stall[:3] <= Stall.HOST_OUTPUT)):  # a stall of the design stays until it is read
-                m.d.sync += stall.eq(Mux(host_output, Stall.HOST_OUTPUT, Mux(host_input, Stall.HOST_INPUT, Cat(
-                    culprit, Const(0, 5), chunk, layer))))
+            with m.If(
+                (patience == 1) & (stall[:3] <= Stall.HOST_OUTPUT)
+            ):  # a stall of the design stays until it is read
+                m.d.sync += stall.eq(
+                    Mux(
+                        host_output,
+                        Stall.HOST_OUTPUT,
+                        Mux(host_input, Stall.HOST_INPUT, Cat(culprit, Const(0, 5), chunk, layer)),
+                    )
+                )
         return watchdog, patience, stall
 
     def _culprit(self, m: Module) -> tuple[Value, Value, Value]:
         """Kind of stall (3 bits), layer, and chunk (8 bits) that is nearest to the cause.
 
-        It is the last layer without room, as those before it wait only for it. If none lacks room, it is the first layer that
-        lacks input. The chunks are compared in a pipeline; during a stall nothing moves, so it has settled.
+        It is the last layer without room, as those before it wait only for it. If none lacks room,
+        it is the first layer that lacks input. The chunks are compared in a pipeline; during a
+        stall nothing moves, so it has settled.
         """
         shape = {"layer": self._layer_bits, "room": 1, "waiting": 1}
         best, best_chunk = Const(0, self._layer_bits + 2), Const(0, 8)
         for i, name in enumerate(self._chunks):
-            waiting, room, layer = (getattr(self, f"{name}_{port}") for port in ("waiting", "waiting_room", "waiting_layer"))
+            waiting, room, layer = (
+                getattr(self, f"{name}_{port}")
+                for port in ("waiting", "waiting_room", "waiting_layer")
+            )
             rank = Cat(Mux(room, layer, ~layer), room, waiting)
-            better, better_chunk = Signal(len(rank), name=f"{name}_rank"), Signal(8, name=f"{name}_rank_chunk")
-            m.d.sync += [better.eq(Mux(rank > best, rank, best)), better_chunk.eq(Mux(rank > best, i, best_chunk))]
+            better, better_chunk = (
+                Signal(len(rank), name=f"{name}_rank"),
+                Signal(8, name=f"{name}_rank_chunk"),
+            )
+            m.d.sync += [
+                better.eq(Mux(rank > best, rank, best)),
+                better_chunk.eq(Mux(rank > best, i, best_chunk)),
+            ]
             best, best_chunk = better, better_chunk
         rank = data.View(data.StructLayout(shape), best)
-        return (Mux(rank.waiting, Mux(rank.room, Stall.OUTPUT_ROWS, Stall.INPUT_ROWS), Stall.TASK),
-                Mux(rank.waiting, Mux(rank.room, rank.layer, ~rank.layer), 0), Mux(rank.waiting, best_chunk, 0))
+        return (
+            Mux(rank.waiting, Mux(rank.room, Stall.OUTPUT_ROWS, Stall.INPUT_ROWS), Stall.TASK),
+            Mux(rank.waiting, Mux(rank.room, rank.layer, ~rank.layer), 0),
+            Mux(rank.waiting, best_chunk, 0),
+        )

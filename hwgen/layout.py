@@ -49,8 +49,14 @@ def read_cursor(memory: MemoryPlan, buffer: BufferPlan) -> Cursor:
 
 
 def _cursor(buffer: BufferPlan, scale: int, banks: int) -> Cursor:
-    return Cursor(base=buffer.base * scale, size=buffer.rows * buffer.row_words * scale, row=buffer.row_words * scale,
-                  pixel=buffer.pixel_words * scale, rows=buffer.rows, banks=banks)
+    return Cursor(
+        base=buffer.base * scale,
+        size=buffer.rows * buffer.row_words * scale,
+        row=buffer.row_words * scale,
+        pixel=buffer.pixel_words * scale,
+        rows=buffer.rows,
+        banks=banks,
+    )
 
 
 def write_address_bits(memory: MemoryPlan) -> int:
@@ -73,12 +79,18 @@ class ChunkLayout:
     @cached_property
     def main_memories(self) -> list[MemoryPlan]:
         """Memories at the main port."""
-        return [m for m in self.plan.memories if m.reader == self.chunk.chunk.name and m.port == "main"]
+        return [
+            m for m in self.plan.memories if m.reader == self.chunk.chunk.name and m.port == "main"
+        ]
 
     @cached_property
     def residual_memories(self) -> list[MemoryPlan]:
         """Memories at the residual port."""
-        return [m for m in self.plan.memories if m.reader == self.chunk.chunk.name and m.port == "residual"]
+        return [
+            m
+            for m in self.plan.memories
+            if m.reader == self.chunk.chunk.name and m.port == "residual"
+        ]
 
     @cached_property
     def output_memories(self) -> list[MemoryPlan]:
@@ -88,7 +100,12 @@ class ChunkLayout:
     @cached_property
     def input_edges(self) -> list[tuple[LayerPlan, Edge]]:
         """(consuming layer, edge) of every edge that the chunk reads."""
-        return [(lp, e) for lp in self.chunk.layers for e in self.plan.edges if e.consumer == lp.layer.name]
+        return [
+            (lp, e)
+            for lp in self.chunk.layers
+            for e in self.plan.edges
+            if e.consumer == lp.layer.name
+        ]
 
     def outgoing(self, lp: LayerPlan) -> list[Edge]:
         """Edges that carry the output of `lp`."""
@@ -104,16 +121,27 @@ class ChunkLayout:
 
     def residual_source(self, lp: LayerPlan) -> tuple[int, Cursor] | None:
         """The same for the residual, if there is one."""
-        return None if lp.residual_root is None else self._source(self.residual_memories, lp.residual_root)
+        return (
+            None
+            if lp.residual_root is None
+            else self._source(self.residual_memories, lp.residual_root)
+        )
 
     @staticmethod
     def _source(memories: list[MemoryPlan], tensor: str) -> tuple[int, Cursor]:
-        return next((i, read_cursor(m, b)) for i, m in enumerate(memories) for b in m.buffers
-                    if b.tensor.name == tensor)
+        return next(
+            (i, read_cursor(m, b))
+            for i, m in enumerate(memories)
+            for b in m.buffers
+            if b.tensor.name == tensor
+        )
 
     def destination(self, lp: LayerPlan, memory: MemoryPlan) -> Cursor | None:
         """Buffer of the output of `lp` in `memory`, if it goes there."""
-        return next((write_cursor(memory, b) for b in memory.buffers if b.tensor.name == lp.layer.name), None)
+        return next(
+            (write_cursor(memory, b) for b in memory.buffers if b.tensor.name == lp.layer.name),
+            None,
+        )
 
     @property
     def banks(self) -> int:
@@ -132,14 +160,23 @@ class ChunkLayout:
 
     @property
     def unused_columns(self) -> list[int]:
-        """Of the columns that are delivered at once, those that no tap of any output column reads, whatever the stride."""
+        """Of the columns that are delivered at once, those that no tap of any output column reads,
+        whatever the stride.
+        """
         spec = self.chunk.chunk
-        used = {column * stride + tap for stride in self.strides for column in range(spec.columns) for tap in range(spec.taps)}
+        used = {
+            column * stride + tap
+            for stride in self.strides
+            for column in range(spec.columns)
+            for tap in range(spec.taps)
+        }
         return [column for column in range(self.banks) if column not in used]
 
     @property
     def weight_depth(self) -> int:
-        """Words of the weight memory: what stays on the chip, then two halves for streamed blocks."""
+        """Words of the weight memory: what stays on the chip, then two halves for streamed
+        blocks.
+        """
         return self.chunk.weight_words + 2 * self.chunk.stream_words
 
     @property
@@ -160,13 +197,24 @@ class ChunkLayout:
     @property
     def top_shape(self) -> Shape:
         """Shape of a signed input row number: from -padding to height + kernel + rows of a task."""
-        return Shape(1 + max((lp.source.height + lp.pattern.span + lp.pattern.step).bit_length() for lp in self.chunk.layers),
-                     signed=True)
+        return Shape(
+            1
+            + max(
+                (lp.source.height + lp.pattern.span + lp.pattern.step).bit_length()
+                for lp in self.chunk.layers
+            ),
+            signed=True,
+        )
 
     @property
     def release_bits(self) -> int:
         """Width of a count of main input rows given back."""
-        return max(max(lp.pattern.release(t) for t in range(lp.tasks)) for lp in self.chunk.layers).bit_length() or 1
+        return (
+            max(
+                max(lp.pattern.release(t) for t in range(lp.tasks)) for lp in self.chunk.layers
+            ).bit_length()
+            or 1
+        )
 
     @cached_property
     def write_task(self) -> data.StructLayout:
@@ -178,6 +226,14 @@ class ChunkLayout:
 
     @cached_property
     def task(self) -> data.StructLayout:
-        """A row task: `read` points at input row `top`, `release` rows go back after the last beat."""
-        return data.StructLayout({"write": self.write_task, "read": self.read_bits, "top": self.top_shape,
-                                  "release": self.release_bits})
+        """A row task: `read` points at input row `top`, `release` rows go back after the last
+        beat.
+        """
+        return data.StructLayout(
+            {
+                "write": self.write_task,
+                "read": self.read_bits,
+                "top": self.top_shape,
+                "release": self.release_bits,
+            }
+        )

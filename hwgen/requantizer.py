@@ -36,9 +36,16 @@ class RequantizerShape:
     @classmethod
     def of(cls, chunk: ChunkPlan, port_bits: int = PORT_BITS["ecp5"]) -> RequantizerShape:
         """The shape that `chunk` asks for on multipliers with a wide port of `port_bits`."""
-        return cls(acc_bits=chunk.acc_bits, residual_bits=chunk.residual_bits,
-                   residual_multiplier_bits=max(chunk.residual_multiplier_bits, 1), shifts=chunk.shifts,
-                   write_bits=chunk.write_bits, raw=chunk.has_raw, requantizes=chunk.requantizes, port_bits=port_bits)
+        return cls(
+            acc_bits=chunk.acc_bits,
+            residual_bits=chunk.residual_bits,
+            residual_multiplier_bits=max(chunk.residual_multiplier_bits, 1),
+            shifts=chunk.shifts,
+            write_bits=chunk.write_bits,
+            raw=chunk.has_raw,
+            requantizes=chunk.requantizes,
+            port_bits=port_bits,
+        )
 
     @property
     def half_bits(self) -> int:
@@ -55,7 +62,13 @@ class RequantizerShape:
         """Shape of a requantized value: at most 8 bits and a sign."""
         return signed(min(self.write_bits, 9))
 
-    def compute(self, acc: IntArray, m: IntArray, constants: Requantization, residual: IntArray | None = None) -> IntArray:
+    def compute(
+        self,
+        acc: IntArray,
+        m: IntArray,
+        constants: Requantization,
+        residual: IntArray | None = None,
+    ) -> IntArray:
         """What a lane computes for `acc` with its bias added."""
         return constants.compute(acc, m, residual)
 
@@ -63,20 +76,31 @@ class RequantizerShape:
 class Requantizer(wiring.Component):
     """One lane.
 
-    Latency: `acc` and `bias` to `result` REQUANTIZE_STAGES cycles; each other input is sampled at its INPUT_STAGE.
+    Latency: `acc` and `bias` to `result` REQUANTIZE_STAGES cycles; each other input is sampled at
+    its INPUT_STAGE.
     Throughput: a value a cycle. No back-pressure. Twin: `RequantizerShape.compute`.
     """
 
     def __init__(self, shape: RequantizerShape) -> None:
         self._shape = shape
-        ports: dict[str, In | Out] = {"acc": In(signed(shape.acc_bits)), "bias": In(signed(shape.acc_bits)),
-                                      "result": Out(signed(shape.write_bits))}
+        ports: dict[str, In | Out] = {
+            "acc": In(signed(shape.acc_bits)),
+            "bias": In(signed(shape.acc_bits)),
+            "result": Out(signed(shape.write_bits)),
+        }
         if shape.requantizes:
-            ports |= {"multiplier": In(unsigned(MULTIPLIER_BITS)), "half": In(shape.half_bits),
-                      "shift": In(shape.shift_bits), "low": In(shape.out_shape), "high": In(shape.out_shape)}
+            ports |= {
+                "multiplier": In(unsigned(MULTIPLIER_BITS)),
+                "half": In(shape.half_bits),
+                "shift": In(shape.shift_bits),
+                "low": In(shape.out_shape),
+                "high": In(shape.out_shape),
+            }
         if shape.residual_bits:
-            ports |= {"residual": In(signed(shape.residual_bits)),
-                      "residual_multiplier": In(shape.residual_multiplier_bits)}
+            ports |= {
+                "residual": In(signed(shape.residual_bits)),
+                "residual_multiplier": In(shape.residual_multiplier_bits),
+            }
         if shape.raw and shape.requantizes:
             ports["raw"] = In(1)
         super().__init__(ports)
@@ -100,7 +124,8 @@ class Requantizer(wiring.Component):
             m.d.sync += self.result.eq(raw)
             return m
 
-        # Cycles 2 and 3: the product, a multiplier for each part of the accumulator, and beside it what is added to it.
+        # Cycles 2 and 3: the product, a multiplier for each part of the accumulator, and beside it
+        # what is added to it.
         factor = held(self.multiplier, "multiplier_held", 2)
         products = []
         for i, (low, high) in enumerate(pairwise(cut(shape.acc_bits, shape.port_bits))):
@@ -108,7 +133,9 @@ class Requantizer(wiring.Component):
             products.append(held(part * factor, f"product_{i}") << low)
         addend: Value = self.half
         if shape.residual_bits:
-            scaled = held(self.residual, "residual_held") * held(self.residual_multiplier, "residual_multiplier_held")
+            scaled = held(self.residual, "residual_held") * held(
+                self.residual_multiplier, "residual_multiplier_held"
+            )
             addend = addend + held(scaled, "residual_product")
         product = held(sum(products[1:], products[0]), "product")
 
@@ -122,7 +149,13 @@ class Requantizer(wiring.Component):
         inside, upper = shifted[:width].as_signed(), shifted[width - 1 :]
         fits, negative = held(~(upper.any() & ~upper.all()), "fits"), held(sign, "negative")
         below, above = held(inside < self.low, "below"), held(inside > self.high, "above")
-        low, high, value = held(self.low, "low_held"), held(self.high, "high_held"), held(inside, "unclamped")
-        clamped = Mux(Mux(fits, below, negative), low, Mux(Mux(fits, above, ~negative), high, value))
+        low, high, value = (
+            held(self.low, "low_held"),
+            held(self.high, "high_held"),
+            held(inside, "unclamped"),
+        )
+        clamped = Mux(
+            Mux(fits, below, negative), low, Mux(Mux(fits, above, ~negative), high, value)
+        )
         m.d.sync += self.result.eq(Mux(self.raw, raw, clamped) if shape.raw else clamped)
         return m

@@ -12,11 +12,15 @@ from autonba.mapping import LayerPlan
 
 
 class Scheduler(wiring.Component):
-    """Looks at the row tokens, picks the next ready layer after the last one picked, claims its tokens and offers the task.
+    """Looks at the row tokens, picks the next ready layer after the last one picked, claims its
+    tokens and offers the task.
 
-    A layer is ready when every input edge has the rows its next task needs and every output edge has room for its rows.
-    Latency: look, pick, claim, offer take a cycle each; `autonba.cost.schedule` counts on it (LOOK_TO_OFFER).
-    Throughput: a task every four cycles. Back-pressure: the offer waits for `task_ready`; nothing is claimed meanwhile.
+    A layer is ready when every input edge has the rows its next task needs and every output edge
+    has room for its rows.
+    Latency: look, pick, claim, offer take a cycle each; `autonba.cost.schedule` counts on it
+    (LOOK_TO_OFFER).
+    Throughput: a task every four cycles. Back-pressure: the offer waits for `task_ready`; nothing
+    is claimed meanwhile.
 
     Ports
     -----
@@ -25,16 +29,23 @@ class Scheduler(wiring.Component):
     <edge>_free      : free rows, for each output edge
     <layer>_claim    : the layer claims a task's rows of each of its output edges
     task_*           : stream of `ChunkLayout.task`
-    waiting, waiting_room, waiting_layer : a layer waits for rows; for room, not for input; its place in the network: the last
-                       layer that has its input and no room, or else the first that has begun an image and lacks input
+    waiting, waiting_room, waiting_layer : a layer waits for rows; for room, not for input; its
+                       place in the network: the last layer that has its input and no room, or else
+                       the first that has begun an image and lacks input
     """
 
     def __init__(self, layout: ChunkLayout) -> None:
         self._layout = layout
-        self._waits: list[tuple[LayerPlan, Value, Value]] = []  # layer, whether it waits for input, for room
+        self._waits: list[
+            tuple[LayerPlan, Value, Value]
+        ] = []  # layer, whether it waits for input, for room
         ports: dict[str, In | Out] = {
-            "task_payload": Out(layout.task), "task_valid": Out(1), "task_ready": In(1),
-            "waiting": Out(1), "waiting_room": Out(1), "waiting_layer": Out(index_bits(len(layout.plan.network.layers))),
+            "task_payload": Out(layout.task),
+            "task_valid": Out(1),
+            "task_ready": In(1),
+            "waiting": Out(1),
+            "waiting_room": Out(1),
+            "waiting_layer": Out(index_bits(len(layout.plan.network.layers))),
         }
         for _, edge in layout.input_edges:
             ports[f"{edge.name}_available"] = In(layout.edge_bits(edge))
@@ -49,17 +60,26 @@ class Scheduler(wiring.Component):
         m = Module()
         layout, layers = self._layout, self._layout.chunk.layers
         ready = Signal(len(layers))
-        ready_then, later_then = Signal(len(layers)), Signal(len(layers))  # all that were ready, and those after `chosen`
+        ready_then, later_then = (
+            Signal(len(layers)),
+            Signal(len(layers)),
+        )  # all that were ready, and those after `chosen`
         chosen = Signal(layout.layer_bits)
         chosen_next = Signal(layout.layer_bits)
         claiming = Signal()
-        for candidates in (ready_then, later_then):  # the last assignment wins: the first layer after the one before
+        for candidates in (
+            ready_then,
+            later_then,
+        ):  # the last assignment wins: the first layer after the one before
             for i in reversed(range(len(layers))):
                 with m.If(candidates[i]):
                     m.d.comb += chosen_next.eq(i)
         turn = Signal(layout.layer_bits)
         m.d.comb += turn.eq(chosen)
-        m.d.sync += [ready_then.eq(ready), later_then.eq(ready & Cat(C(0, 1), (turn < i for i in range(1, len(layers)))))]
+        m.d.sync += [
+            ready_then.eq(ready),
+            later_then.eq(ready & Cat(C(0, 1), (turn < i for i in range(1, len(layers))))),
+        ]
 
         with m.FSM():
             with m.State("LOOK"):
@@ -78,7 +98,9 @@ class Scheduler(wiring.Component):
                 with m.If(self.task_ready):
                     m.next = "LOOK"
 
-        tasks = [self._layer(m, lp, ready[i], claiming & (chosen == i)) for i, lp in enumerate(layers)]
+        tasks = [
+            self._layer(m, lp, ready[i], claiming & (chosen == i)) for i, lp in enumerate(layers)
+        ]
         with m.If(claiming), m.Switch(chosen):
             for i, task in enumerate(tasks):
                 with m.Case(i):
@@ -87,13 +109,21 @@ class Scheduler(wiring.Component):
         return m
 
     def _watch(self, m: Module) -> None:
-        """What the watchdog is told. During a stall nothing moves, so a register on the way does not matter."""
+        """What the watchdog is told. During a stall nothing moves, so a register on the way does
+        not matter.
+        """
         place = {layer.name: i for i, layer in enumerate(self._layout.plan.network.layers)}
         m.d.sync += [self.waiting.eq(0), self.waiting_room.eq(0)]
-        ranked = [(lp, wait, 0) for lp, wait, _ in reversed(self._waits)] + [(lp, wait, 1) for lp, _, wait in self._waits]
+        ranked = [(lp, wait, 0) for lp, wait, _ in reversed(self._waits)] + [
+            (lp, wait, 1) for lp, _, wait in self._waits
+        ]
         for lp, waits, room in ranked:  # the last assignment wins
             with m.If(waits):
-                m.d.sync += [self.waiting.eq(1), self.waiting_room.eq(room), self.waiting_layer.eq(place[lp.layer.name])]
+                m.d.sync += [
+                    self.waiting.eq(1),
+                    self.waiting_room.eq(room),
+                    self.waiting_layer.eq(place[lp.layer.name]),
+                ]
 
     def _layer(self, m: Module, lp: LayerPlan, ready: Signal, claim: Signal) -> data.View:
         """Row state of one layer; returns its next task."""
@@ -106,22 +136,37 @@ class Scheduler(wiring.Component):
             if owner is not lp:
                 continue
             tasks = range(edge.pattern.tasks)
-            need = constant_table(m, number, [edge.pattern.need(t) for t in tasks], f"{edge.name}_need")
-            release = constant_table(m, number, [edge.pattern.release(t) for t in tasks], f"{edge.name}_gives")
+            need = constant_table(
+                m, number, [edge.pattern.need(t) for t in tasks], f"{edge.name}_need"
+            )
+            release = constant_table(
+                m, number, [edge.pattern.release(t) for t in tasks], f"{edge.name}_gives"
+            )
             inputs.append(getattr(self, f"{edge.name}_available") >= need)
             begun.append(getattr(self, f"{edge.name}_available").any())
             m.d.comb += getattr(self, f"{edge.name}_claim").eq(Mux(claim, release, 0))
         fed = Cat(inputs).all()
-        m.d.comb += ready.eq(fed & Cat(getattr(self, f"{edge.name}_free") >= edge.produced for edge in layout.outgoing(lp)).all())
+        m.d.comb += ready.eq(
+            fed
+            & Cat(
+                getattr(self, f"{edge.name}_free") >= edge.produced for edge in layout.outgoing(lp)
+            ).all()
+        )
         self._waits.append((lp, Cat(begun).any() & ~fed, fed & ~ready))
 
         task = Signal(layout.task, name=f"{name}_task")
         _, cursor = layout.main_source(lp)
         start = -pattern.padding
-        read = Signal(layout.read_bits, init=cursor.base + start % cursor.rows * cursor.row, name=f"{name}_read")
+        read = Signal(
+            layout.read_bits,
+            init=cursor.base + start % cursor.rows * cursor.row,
+            name=f"{name}_read",
+        )
         top = Signal(layout.top_shape, init=start, name=f"{name}_top")
         to_next_image = pattern.rows - (lp.tasks - 1) * pattern.step
-        step = Mux(last, to_next_image % cursor.rows * cursor.row, pattern.step % cursor.rows * cursor.row)
+        step = Mux(
+            last, to_next_image % cursor.rows * cursor.row, pattern.step % cursor.rows * cursor.row
+        )
         with m.If(claim):
             m.d.sync += [
                 number.eq(Mux(last, 0, number + 1)),
@@ -131,21 +176,42 @@ class Scheduler(wiring.Component):
         m.d.comb += [
             task.read.eq(read),
             task.top.eq(top),
-            task.release.eq(constant_table(m, number, [pattern.release(t) for t in range(lp.tasks)], f"{name}_release")),
+            task.release.eq(
+                constant_table(
+                    m, number, [pattern.release(t) for t in range(lp.tasks)], f"{name}_release"
+                )
+            ),
             task.write.layer.eq(lp.index),
         ]
         residual = layout.residual_source(lp)
         if residual is not None:
-            self._pointer(m, task.write.residual, residual[1], lp, claim, f"{name}_residual", layout.residual_bits)
+            self._pointer(
+                m,
+                task.write.residual,
+                residual[1],
+                lp,
+                claim,
+                f"{name}_residual",
+                layout.residual_bits,
+            )
         for i, memory in enumerate(layout.output_memories):
             destination = layout.destination(lp, memory)
             if destination is not None:
-                self._pointer(m, getattr(task.write, f"out{i}"), destination, lp, claim, f"{name}_out{i}",
-                              write_address_bits(memory))
+                self._pointer(
+                    m,
+                    getattr(task.write, f"out{i}"),
+                    destination,
+                    lp,
+                    claim,
+                    f"{name}_out{i}",
+                    write_address_bits(memory),
+                )
         return task
 
     @staticmethod
-    def _pointer(m: Module, out: Signal, cursor: Cursor, lp: LayerPlan, claim: Signal, name: str, bits: int) -> None:
+    def _pointer(
+        m: Module, out: Signal, cursor: Cursor, lp: LayerPlan, claim: Signal, name: str, bits: int
+    ) -> None:
         """A pointer that moves on by a task's output rows with each task."""
         pointer = Signal(bits, init=cursor.base, name=name)
         m.d.comb += out.eq(pointer)

@@ -10,8 +10,12 @@ from amaranth.hdl import Const, Module, Mux, Shape, Signal, Value
 from autonba.arithmetic import signed_width
 
 
-def constant_table(m: Module, index: Value, values: Sequence[int], name: str, shape: Shape | None = None) -> Signal:
-    """Signal called `name` that equals `values[index]`; the most frequent value also answers indices out of range."""
+def constant_table(
+    m: Module, index: Value, values: Sequence[int], name: str, shape: Shape | None = None
+) -> Signal:
+    """Signal called `name` that equals `values[index]`; the most frequent value also answers
+    indices out of range.
+    """
     out = Signal(table_shape(values) if shape is None else shape, name=name)
     fill_table(m, out, index, values)
     return out
@@ -20,11 +24,15 @@ def constant_table(m: Module, index: Value, values: Sequence[int], name: str, sh
 def table_shape(values: Sequence[int]) -> Shape:
     """The narrowest shape that holds all `values`."""
     low, high = min(values), max(values)
-    return Shape(signed_width(low, high), signed=True) if low < 0 else Shape(max(high.bit_length(), 1))
+    return (
+        Shape(signed_width(low, high), signed=True) if low < 0 else Shape(max(high.bit_length(), 1))
+    )
 
 
 def fill_table(m: Module, out: Signal, index: Value, values: Sequence[int]) -> None:
-    """Drive `out` with `values[index]`; the most frequent value also answers indices out of range."""
+    """Drive `out` with `values[index]`; the most frequent value also answers indices out of
+    range.
+    """
     default = Counter(values).most_common(1)[0][0]
     m.d.comb += out.eq(default)
     exceptions = [(i, v) for i, v in enumerate(values) if v != default]
@@ -36,15 +44,19 @@ def fill_table(m: Module, out: Signal, index: Value, values: Sequence[int]) -> N
 
 
 def advance(pointer: Value, step: int | Value, base: int | Value, size: int | Value) -> Value:
-    """`pointer + step`, wrapped to the circular range `base .. base + size - 1`; needs `step < size`."""
+    """`pointer + step`, wrapped to the circular range `base .. base + size - 1`; needs `step <
+    size`.
+    """
     moved = pointer + step
     return Mux(moved >= base + size, moved - size, moved)
 
 
 class LayerConstants:
-    """Constants of the layer that is being worked on, in registers which `load` sets from those of layer `coming`.
+    """Constants of the layer that is being worked on, in registers which `load` sets from those of
+    layer `coming`.
 
-    They may be asked for anywhere in an `elaborate`, which calls `finish` at its end, outside all conditions.
+    They may be asked for anywhere in an `elaborate`, which calls `finish` at its end, outside all
+    conditions.
     """
 
     def __init__(self, load: Value, coming: Value) -> None:
@@ -76,4 +88,6 @@ class LayerConstants:
         for values, out in self._tables.items():
             fill_table(m, out, self._coming, values)
         with m.If(self._load):
-            m.d.sync += [register.eq(self._tables[values]) for values, register in self._registers.items()]
+            m.d.sync += [
+                register.eq(self._tables[values]) for values, register in self._registers.items()
+            ]

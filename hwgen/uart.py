@@ -1,4 +1,6 @@
-"""Serial front of a board with no processor: 8N1 bytes, and frames (autonba.uart_frame) to and from AXI4-Stream."""
+"""Serial front of a board with no processor: 8N1 bytes, and frames (autonba.uart_frame) to and from
+AXI4-Stream.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +19,8 @@ _TIMEOUT_SECONDS = 0.1  # longer than any pause that a USB adapter makes within 
 class UartReceiver(wiring.Component):
     """Bytes from an asynchronous line, 8N1, sampled at mid-bit.
 
-    Latency: `bytes.valid` is high for one cycle, 9.5 bits and three cycles after the start edge. Back-pressure: none; a
-    byte must be taken in its cycle. A byte whose stop bit is low is dropped.
+    Latency: `bytes.valid` is high for one cycle, 9.5 bits and three cycles after the start edge.
+    Back-pressure: none; a byte must be taken in its cycle. A byte whose stop bit is low is dropped.
     Twin: a byte b is the bits 0, b[0] .. b[7], 1 on the line.
     """
 
@@ -26,15 +28,25 @@ class UartReceiver(wiring.Component):
         if divisor < 4:
             raise SpecError(f"uart: divisor must be at least 4 cycles a bit, not {divisor}")
         self._divisor = divisor
-        super().__init__({"pin": In(1, init=1), "bytes": Out(stream.Signature(8, always_ready=True))})
+        super().__init__(
+            {"pin": In(1, init=1), "bytes": Out(stream.Signature(8, always_ready=True))}
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        first, level = Signal(init=1), Signal(init=1)  # the line has no relation to the clock: two registers
+        first, level = (
+            Signal(init=1),
+            Signal(init=1),
+        )  # the line has no relation to the clock: two registers
         timer = Signal(range(self._divisor))
         bit = Signal(range(9), name="bit_index")
         shift = Signal(8)
-        m.d.sync += [first.eq(self.pin), level.eq(first), self.bytes.valid.eq(0), timer.eq(timer - 1)]
+        m.d.sync += [
+            first.eq(self.pin),
+            level.eq(first),
+            self.bytes.valid.eq(0),
+            timer.eq(timer - 1),
+        ]
         m.d.comb += self.bytes.payload.eq(shift)
         with m.FSM(name="receive"):
             with m.State("IDLE"):
@@ -47,7 +59,11 @@ class UartReceiver(wiring.Component):
                 with m.If(level):  # a glitch, no start bit
                     m.next = "IDLE"
             with m.State("DATA"), m.If(timer == 0):
-                m.d.sync += [timer.eq(self._divisor - 1), bit.eq(bit + 1), shift.eq(Cat(shift[1:], level))]
+                m.d.sync += [
+                    timer.eq(self._divisor - 1),
+                    bit.eq(bit + 1),
+                    shift.eq(Cat(shift[1:], level)),
+                ]
                 with m.If(bit == 7):
                     m.next = "STOP"
             with m.State("STOP"), m.If(timer == 0):
@@ -61,7 +77,8 @@ class UartReceiver(wiring.Component):
 class UartTransmitter(wiring.Component):
     """Bytes to an asynchronous line, 8N1.
 
-    Throughput: a byte every 10 bits. Back-pressure: `bytes.ready` is low while a byte is on the line.
+    Throughput: a byte every 10 bits. Back-pressure: `bytes.ready` is low while a byte is on the
+    line.
     """
 
     def __init__(self, divisor: int) -> None:
@@ -77,21 +94,29 @@ class UartTransmitter(wiring.Component):
         left = Signal(range(11))
         m.d.comb += [self.bytes.ready.eq(left == 0), self.pin.eq(shift[0])]
         with m.If(left == 0), m.If(self.bytes.valid):
-            m.d.sync += [shift.eq(Cat(Const(0, 1), self.bytes.payload, Const(1, 1))), left.eq(10),
-                         timer.eq(self._divisor - 1)]
+            m.d.sync += [
+                shift.eq(Cat(Const(0, 1), self.bytes.payload, Const(1, 1))),
+                left.eq(10),
+                timer.eq(self._divisor - 1),
+            ]
         with m.Elif(timer == 0):
-            m.d.sync += [timer.eq(self._divisor - 1), shift.eq(Cat(shift[1:], Const(1, 1))), left.eq(left - 1)]
+            m.d.sync += [
+                timer.eq(self._divisor - 1),
+                shift.eq(Cat(shift[1:], Const(1, 1))),
+                left.eq(left - 1),
+            ]
         with m.Else():
             m.d.sync += timer.eq(timer - 1)
         return m
 
 
 class UartFront(wiring.Component):
-    """Frames of autonba.uart_frame on a serial line, an accelerator's AXI4-Stream ports on the other side.
+    """Frames of autonba.uart_frame on a serial line, an accelerator's AXI4-Stream ports on the
+    other side.
 
-    An image is stored whole and its crc checked before its first pixel goes to the accelerator, so a damaged request
-    runs nothing and no byte is lost to back-pressure. Pixels leave at one every `channels + 2` cycles; results are sent
-    as they come, while the accelerator waits.
+    An image is stored whole and its crc checked before its first pixel goes to the accelerator, so
+    a damaged request runs nothing and no byte is lost to back-pressure. Pixels leave at one every
+    `channels + 2` cycles; results are sent as they come, while the accelerator waits.
     Twin: autonba.flows.host.
 
     Ports
@@ -105,15 +130,27 @@ class UartFront(wiring.Component):
 
     def __init__(self, identity: Identity, *, divisor: int, timeout: int) -> None:
         if timeout < 20 * divisor:
-            raise SpecError(f"uart: timeout must be at least the {20 * divisor} cycles of two bytes, not {timeout}")
+            raise SpecError(
+                f"uart: timeout must be at least the {20 * divisor} cycles of two bytes, not"
+                f" {timeout}"
+            )
         self._identity, self._divisor, self._timeout = identity, divisor, timeout
-        super().__init__({
-            "uart_rx": In(1, init=1), "uart_tx": Out(1, init=1),
-            "pixel_tdata": Out(8 * identity.channels), "pixel_tvalid": Out(1), "pixel_tready": In(1),
-            "pixel_tlast": Out(1),
-            "result_tdata": In(32), "result_tvalid": In(1), "result_tready": Out(1), "result_tlast": In(1),
-            "busy": Out(1), "fault": Out(1),
-        })
+        super().__init__(
+            {
+                "uart_rx": In(1, init=1),
+                "uart_tx": Out(1, init=1),
+                "pixel_tdata": Out(8 * identity.channels),
+                "pixel_tvalid": Out(1),
+                "pixel_tready": In(1),
+                "pixel_tlast": Out(1),
+                "result_tdata": In(32),
+                "result_tvalid": In(1),
+                "result_tready": Out(1),
+                "result_tlast": In(1),
+                "busy": Out(1),
+                "fault": Out(1),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -131,7 +168,10 @@ class UartFront(wiring.Component):
         patience = Signal(range(self._timeout + 1))
         replied = Signal()
         load = Signal()
-        verdict, verdict_given = Signal(8), Signal()  # letter of the reply, and the cycle in which it is known
+        verdict, verdict_given = (
+            Signal(8),
+            Signal(),
+        )  # letter of the reply, and the cycle in which it is known
         m.d.comb += [write.addr.eq(count), write.data.eq(byte)]
 
         def give(status: int | Value) -> None:
@@ -180,7 +220,9 @@ class UartFront(wiring.Component):
                 m.next = "HUNT"
         m.d.comb += self.busy.eq(~request.ongoing("HUNT"))
         with m.If(verdict_given):
-            m.d.sync += self.fault.eq((verdict == uart_frame.BAD_CRC) | (verdict == uart_frame.TIMEOUT))
+            m.d.sync += self.fault.eq(
+                (verdict == uart_frame.BAD_CRC) | (verdict == uart_frame.TIMEOUT)
+            )
 
         # Image memory to pixels.
         channels = self._identity.channels
@@ -196,10 +238,17 @@ class UartFront(wiring.Component):
                 m.d.sync += address.eq(address + 1)
                 m.next = "DATA"
             with m.State("DATA"):
-                m.d.sync += [self.pixel_tdata.eq(Cat(self.pixel_tdata, read.data)[8:]), address.eq(address + 1),
-                             lane.eq(lane + 1)]
+                m.d.sync += [
+                    self.pixel_tdata.eq(Cat(self.pixel_tdata, read.data)[8:]),
+                    address.eq(address + 1),
+                    lane.eq(lane + 1),
+                ]
                 with m.If(lane == channels - 1):
-                    m.d.sync += [self.pixel_tvalid.eq(1), self.pixel_tlast.eq(address == size), address.eq(address)]
+                    m.d.sync += [
+                        self.pixel_tvalid.eq(1),
+                        self.pixel_tlast.eq(address == size),
+                        address.eq(address),
+                    ]
                     m.next = "OFFER"
             with m.State("OFFER"), m.If(self.pixel_tready):
                 m.d.sync += [self.pixel_tvalid.eq(0), self.pixel_tlast.eq(0), lane.eq(0)]
@@ -247,7 +296,11 @@ class UartFront(wiring.Component):
             with m.State("WORD"):
                 m.d.comb += self.result_tready.eq(1)
                 with m.If(self.result_tvalid):
-                    m.d.sync += [word.eq(self.result_tdata), word_last.eq(self.result_tlast), left.eq(3)]
+                    m.d.sync += [
+                        word.eq(self.result_tdata),
+                        word_last.eq(self.result_tlast),
+                        left.eq(3),
+                    ]
                     m.next = "WORD_BYTES"
             with m.State("WORD_BYTES"):
                 send(word[:8])
@@ -269,12 +322,17 @@ class UartFront(wiring.Component):
 def _crc_step(crc: Signal, byte: Signal) -> Value:
     """Next CRC-8, as an expression; equals uart_frame.crc8(bytes([byte]), crc)."""
     mixed = crc ^ byte
-    columns = [uart_frame.crc8(bytes([1 << i])) for i in range(8)]  # the crc is linear: what each bit of `mixed` flips
+    columns = [
+        uart_frame.crc8(bytes([1 << i])) for i in range(8)
+    ]  # the crc is linear: what each bit of `mixed` flips
     return Cat(Cat(mixed[i] for i in range(8) if columns[i] >> j & 1).xor() for j in range(8))
 
 
 def uart_front(design: Design, digest: str) -> UartFront:
     """The front for `design` at its target's clock."""
     clock = design.target.clock_mhz
-    return UartFront(Identity.of(design, digest), divisor=uart_frame.divisor(clock),
-                     timeout=round(clock * 1e6 * _TIMEOUT_SECONDS))
+    return UartFront(
+        Identity.of(design, digest),
+        divisor=uart_frame.divisor(clock),
+        timeout=round(clock * 1e6 * _TIMEOUT_SECONDS),
+    )

@@ -10,13 +10,22 @@ from amaranth.back import rtlil, verilog
 from amaranth.lib import wiring
 
 _MODULE = re.compile(r"^module \\?(?P<name>[^\s.(]+).*?^endmodule$", re.MULTILINE | re.DOTALL)
-_ATTRIBUTE = re.compile(r"\(\* .*? \*\)\s*")  # many tools cannot parse them before ports and case statements
-_WAKE_UP = re.compile(r"reg (\\\$auto\$verilog_backend\S+)  = 0;")  # read by each `always @*` so that it runs at time 0
+_ATTRIBUTE = re.compile(
+    r"\(\* .*? \*\)\s*"
+)  # many tools cannot parse them before ports and case statements
+_WAKE_UP = re.compile(
+    r"reg (\\\$auto\$verilog_backend\S+)  = 0;"
+)  # read by each `always @*` so that it runs at time 0
 
 
 def emit(components: Mapping[str, wiring.Component]) -> dict[str, str]:
-    """Verilog of each component as a module of its name, submodules included; one run of Yosys converts them all."""
-    rtlil_text = "\n".join(rtlil.convert(component, name=name, emit_src=False) for name, component in components.items())
+    """Verilog of each component as a module of its name, submodules included; one run of Yosys
+    converts them all.
+    """
+    rtlil_text = "\n".join(
+        rtlil.convert(component, name=name, emit_src=False)
+        for name, component in components.items()
+    )
     # The public convert() starts Yosys for each component, which takes longer than all else.
     text: str = verilog._convert_rtlil_text(rtlil_text, strip_internal_attrs=True)
     texts = dict.fromkeys(components, "")
@@ -40,7 +49,11 @@ def template_environment() -> jinja2.Environment:
     """Templates of `autonba.rtl_templates`; an undefined name is an error."""
     return jinja2.Environment(
         loader=jinja2.PackageLoader("autonba.rtl_templates", "."),
-        undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
 
 
 def banner(version: str, digest: str) -> str:

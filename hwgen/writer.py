@@ -1,4 +1,6 @@
-"""Writer of a chunk: follows the finished blocks, requantizes them and puts them where they belong."""
+"""Writer of a chunk: follows the finished blocks, requantizes them and puts them where they
+belong.
+"""
 
 from __future__ import annotations
 
@@ -24,17 +26,23 @@ RESIDUAL_STAGES = 1  # the residual's address to its value, counted like REQUANT
 def requantization(lp: LayerPlan) -> Requantization:
     """The constants of a layer."""
     layer = lp.layer
-    return Requantization(shift=layer.shift, residual_multiplier=layer.residual_multiplier, bits=layer.bits,
-                          signed=layer.signed)
+    return Requantization(
+        shift=layer.shift,
+        residual_multiplier=layer.residual_multiplier,
+        bits=layer.bits,
+        signed=layer.signed,
+    )
 
 
 class Writer(wiring.Component):
-    """Addresses of parameters, residuals and results for the channel groups that the drain delivers.
+    """Addresses of parameters, residuals and results for the channel groups that the drain
+    delivers.
 
-    Follows the sequencer's visits; of each, the columns one after the other, and of a column the groups of the block.
-    Latency: `block_done` to the first group's parameter address 1 cycle, to its write GROUP_TO_WRITE more. Throughput: a
-    group a cycle.
-    No back-pressure: the row that a task writes was claimed before the task began.
+    Follows the sequencer's visits; of each, the columns one after the other, and of a column the
+    groups of the block.
+    Latency: `block_done` to the first group's parameter address 1 cycle, to its write
+    GROUP_TO_WRITE more. Throughput: a group a cycle. No back-pressure: the row that a task writes
+    was claimed before the task began.
 
     Ports
     -----
@@ -42,9 +50,11 @@ class Writer(wiring.Component):
     block_done               : the drain delivers a block's first group two cycles from now
     parameter_address        : word of the parameter ROM
     residual_source, residual_address : residual memory and its address
-    residual_multiplier, half, shift, low, high, raw : constants of the requantizer, each at its own stage
+    residual_multiplier, half, shift, low, high, raw : constants of the requantizer, each at its own
+    stage
     write_valid, write_layer : a group of that layer is written in this cycle
-    out<i>_enable, out<i>_address : the same, for each memory; out<i>_column : its column bank, where there are several
+    out<i>_enable, out<i>_address : the same, for each memory; out<i>_column : its column bank,
+    where there are several
     <layer>_commit           : the last group of a task is written in this cycle
     <edge>_release           : residual rows given back in this cycle
     """
@@ -54,19 +64,28 @@ class Writer(wiring.Component):
         self._shape = RequantizerShape.of(layout.chunk)
         shape = self._shape
         ports: dict[str, In | Out] = {
-            "task_payload": In(layout.write_task), "task_valid": In(1), "block_done": In(1),
+            "task_payload": In(layout.write_task),
+            "task_valid": In(1),
+            "block_done": In(1),
             "parameter_address": Out(index_bits(layout.chunk.parameter_words)),
-            "write_valid": Out(1), "write_layer": Out(layout.layer_bits),
+            "write_valid": Out(1),
+            "write_layer": Out(layout.layer_bits),
         }
         if shape.requantizes:
-            ports |= {"half": Out(shape.half_bits), "shift": Out(shape.shift_bits), "low": Out(shape.out_shape),
-                      "high": Out(shape.out_shape)}
+            ports |= {
+                "half": Out(shape.half_bits),
+                "shift": Out(shape.shift_bits),
+                "low": Out(shape.out_shape),
+                "high": Out(shape.out_shape),
+            }
         if shape.raw and shape.requantizes:
             ports["raw"] = Out(1)
         if layout.residual_memories:
-            ports |= {"residual_source": Out(index_bits(len(layout.residual_memories))),
-                      "residual_address": Out(layout.residual_bits),
-                      "residual_multiplier": Out(shape.residual_multiplier_bits)}
+            ports |= {
+                "residual_source": Out(index_bits(len(layout.residual_memories))),
+                "residual_address": Out(layout.residual_bits),
+                "residual_multiplier": Out(shape.residual_multiplier_bits),
+            }
         for i, memory in enumerate(layout.output_memories):
             ports[f"out{i}_enable"] = Out(1)
             ports[f"out{i}_address"] = Out(write_address_bits(memory))
@@ -109,16 +128,23 @@ class Writer(wiring.Component):
         set_column = Signal(index_bits(max(lp.column_sets * columns for lp in layers)))
         column = Signal(index_bits(columns))
         lane = Signal(index_bits(groups))
-        block_group = Signal(index_bits(max(lp.parameter_words for lp in layers)))  # the block's first group
+        block_group = Signal(
+            index_bits(max(lp.parameter_words for lp in layers))
+        )  # the block's first group
         group = Signal.like(block_group)
-        block_outer = constant([int(lp.loops.order == "block_outer") for lp in layers], "block_outer")
+        block_outer = constant(
+            [int(lp.loops.order == "block_outer") for lp in layers], "block_outer"
+        )
 
         lanes_end, visit_end, blocks_end, next_set = Signal(), Signal(), Signal(), Signal()
         x_end, y_end, next_block, task_end = Signal(), Signal(), Signal(), Signal()
         m.d.comb += [
             lanes_end.eq(lane == groups - 1),
             visit_end.eq(busy & lanes_end & (column == columns - 1)),
-            blocks_end.eq(block_group == constant([lp.parameter_words - lp.block_groups for lp in layers], "last_block")),
+            blocks_end.eq(
+                block_group
+                == constant([lp.parameter_words - lp.block_groups for lp in layers], "last_block")
+            ),
             x_end.eq(x == constant([lp.column_sets - 1 for lp in layers], "x_last")),
             y_end.eq(y == constant([lp.loops.rows - 1 for lp in layers], "y_last")),
             next_set.eq(visit_end & (block_outer | blocks_end)),
@@ -135,7 +161,12 @@ class Writer(wiring.Component):
             with m.If(lanes_end):
                 m.d.sync += [lane.eq(0), group.eq(block_group), column.eq(column + 1)]
         with m.If(visit_end):
-            m.d.sync += [busy.eq(0), column.eq(0), block_group.eq(next_block_group), group.eq(next_block_group)]
+            m.d.sync += [
+                busy.eq(0),
+                column.eq(0),
+                block_group.eq(next_block_group),
+                group.eq(next_block_group),
+            ]
         with m.If(next_set):
             m.d.sync += [x.eq(x + 1), set_column.eq(set_column + columns)]
             with m.If(x_end):
@@ -147,23 +178,43 @@ class Writer(wiring.Component):
         with m.If(load):
             m.d.sync += task.eq(slots[0])
 
-        # Pointers to the pixel of the current column, in every memory that is written, and in the residual's.
+        # Pointers to the pixel of the current column, in every memory that is written, and in the
+        # residual's.
         cursors: dict[str, list[Cursor | None]] = {
-            f"out{i}": [layout.destination(lp, memory) for lp in layers] for i, memory in enumerate(layout.output_memories)}
+            f"out{i}": [layout.destination(lp, memory) for lp in layers]
+            for i, memory in enumerate(layout.output_memories)
+        }
         if layout.residual_memories:
             found = [layout.residual_source(lp) for lp in layers]
             cursors["residual"] = [None if source is None else source[1] for source in found]
         pixels = {
-            name: PixelPointer(m, name, of_layers, [lp.loops.rows for lp in layers], columns, constant)
-            .follow(getattr(task, name), getattr(slots[0], name), load, busy & lanes_end, visit_end, next_set, x_end, y_end)
+            name: (
+                PixelPointer(
+                    m, name, of_layers, [lp.loops.rows for lp in layers], columns, constant
+                ).follow(
+                    getattr(task, name),
+                    getattr(slots[0], name),
+                    load,
+                    busy & lanes_end,
+                    visit_end,
+                    next_set,
+                    x_end,
+                    y_end,
+                )
+            )
             for name, of_layers in cursors.items()
         }
 
         inside = Signal(name="in_map")
-        m.d.comb += inside.eq(busy & (group < constant([lp.channel_groups for lp in layers], "groups"))
-                              & (set_column + column < constant([lp.out.width for lp in layers], "width")))
+        m.d.comb += inside.eq(
+            busy
+            & (group < constant([lp.channel_groups for lp in layers], "groups"))
+            & (set_column + column < constant([lp.out.width for lp in layers], "width"))
+        )
         m.d.comb += self.parameter_address.eq(
-            group + constant(start_of_parts([lp.parameter_words for lp in layers]), "parameter_base"))
+            group
+            + constant(start_of_parts([lp.parameter_words for lp in layers]), "parameter_base")
+        )
 
         # Everything below goes along with a group, `stage` cycles after its parameter address.
         layer_at = [task.layer]
@@ -188,16 +239,27 @@ class Writer(wiring.Component):
         self._requantizer_constants(stage_constants)
         if layout.residual_memories:
             found = [layout.residual_source(lp) for lp in layers]
-            source = constant_table(m, task.layer, [0 if r is None else r[0] for r in found], "source")
+            source = constant_table(
+                m, task.layer, [0 if r is None else r[0] for r in found], "source"
+            )
             wait = REQUANTIZER_INPUT_STAGE["residual"] - RESIDUAL_STAGES
-            # What a layer without a residual reads counts 0 times, but a simulator's value from behind the memory's end is unknown.
+            # What a layer without a residual reads counts 0 times, but a simulator's value from
+            # behind the memory's end is unknown.
             memory = layout.residual_memories[0]
             has_residual = [int(r is not None) for r in found]
-            behind = any(not has and lp.parameter_words > memory.depth * memory.lanes // memory.read_lanes
-                         for has, lp in zip(has_residual, layers, strict=True))
-            read_group = Mux(constant_table(m, task.layer, has_residual, "has_residual"), group, 0) if behind else group
+            behind = any(
+                not has and lp.parameter_words > memory.depth * memory.lanes // memory.read_lanes
+                for has, lp in zip(has_residual, layers, strict=True)
+            )
+            read_group = (
+                Mux(constant_table(m, task.layer, has_residual, "has_residual"), group, 0)
+                if behind
+                else group
+            )
             m.d.comb += [
-                self.residual_address.eq(later(pixels["residual"].words + read_group, wait, "residual_address")),
+                self.residual_address.eq(
+                    later(pixels["residual"].words + read_group, wait, "residual_address")
+                ),
                 self.residual_source.eq(later(source, wait, "residual_source")),
             ]
 
@@ -209,14 +271,26 @@ class Writer(wiring.Component):
             address = Signal(write_address_bits(memory), name=f"out{i}_group")
             pixel = pixels[f"out{i}"]
             m.d.comb += address.eq(pixel.words + group)
-            goes_here = constant_table(m, write_layer, [int(layout.destination(lp, memory) is not None) for lp in layers],
-                                       f"to_out{i}")
-            m.d.comb += [getattr(self, f"out{i}_address").eq(later(address, GROUP_TO_WRITE, f"out{i}_address")),
-                         getattr(self, f"out{i}_enable").eq(write_valid & goes_here)]
+            goes_here = constant_table(
+                m,
+                write_layer,
+                [int(layout.destination(lp, memory) is not None) for lp in layers],
+                f"to_out{i}",
+            )
+            m.d.comb += [
+                getattr(self, f"out{i}_address").eq(
+                    later(address, GROUP_TO_WRITE, f"out{i}_address")
+                ),
+                getattr(self, f"out{i}_enable").eq(write_valid & goes_here),
+            ]
             if pixel.bank is not None:
-                m.d.comb += getattr(self, f"out{i}_column").eq(later(pixel.bank, GROUP_TO_WRITE, f"out{i}_column"))
+                m.d.comb += getattr(self, f"out{i}_column").eq(
+                    later(pixel.bank, GROUP_TO_WRITE, f"out{i}_column")
+                )
         for lp in layers:
-            m.d.comb += getattr(self, f"{lp.layer.name}_commit").eq(last & (write_layer == lp.index))
+            m.d.comb += getattr(self, f"{lp.layer.name}_commit").eq(
+                last & (write_layer == lp.index)
+            )
         for lp, edge in layout.input_edges:
             if edge.port == "residual":
                 given = last & (write_layer == lp.index)
@@ -230,11 +304,22 @@ class Writer(wiring.Component):
         if self._layout.residual_memories:
             stage_constants("residual_multiplier", [q.residual_multiplier for q in values])
         if shape.requantizes:
-            ranges = [value_range(q.bits, q.signed) if not lp.layer.raw else (0, 0)
-                      for lp, q in zip(layers, values, strict=True)]
+            ranges = [
+                value_range(q.bits, q.signed) if not lp.layer.raw else (0, 0)
+                for lp, q in zip(layers, values, strict=True)
+            ]
             lowest = shape.shifts[0]
-            stage_constants("half", [0 if lp.layer.raw else q.half for lp, q in zip(layers, values, strict=True)])
-            stage_constants("shift", [0 if lp.layer.raw else q.shift - lowest for lp, q in zip(layers, values, strict=True)])
+            stage_constants(
+                "half",
+                [0 if lp.layer.raw else q.half for lp, q in zip(layers, values, strict=True)],
+            )
+            stage_constants(
+                "shift",
+                [
+                    0 if lp.layer.raw else q.shift - lowest
+                    for lp, q in zip(layers, values, strict=True)
+                ],
+            )
             stage_constants("low", [low for low, _ in ranges])
             stage_constants("high", [high for _, high in ranges])
             if shape.raw:
@@ -242,21 +327,34 @@ class Writer(wiring.Component):
 
 
 class PixelPointer:
-    """Where the pixel of the current column lies in one memory; its bank too, where the memory has several.
+    """Where the pixel of the current column lies in one memory; its bank too, where the memory has
+    several.
 
-    Three nested places: the start of the current row, of the current column set, and the current column.
+    Three nested places: the start of the current row, of the current column set, and the current
+    column.
     """
 
-    def __init__(self, m: Module, name: str, cursors: Sequence[Cursor | None], rows: Sequence[int], columns: int,
-                 constant: LayerConstants) -> None:
+    def __init__(
+        self,
+        m: Module,
+        name: str,
+        cursors: Sequence[Cursor | None],
+        rows: Sequence[int],
+        columns: int,
+        constant: LayerConstants,
+    ) -> None:
         self._m, self._name, self._columns, self._constant = m, name, columns, constant
         self._cursors, self._rows = cursors, rows
         self._banks = next(c.banks for c in cursors if c is not None)
 
     def _of(self, value: Callable[[Cursor], int], name: str) -> Value:
-        return self._constant([0 if c is None else value(c) for c in self._cursors], f"{self._name}_{name}")
+        return self._constant(
+            [0 if c is None else value(c) for c in self._cursors], f"{self._name}_{name}"
+        )
 
-    def _moved(self, words: Value, bank: Value | None, columns: int, name: str) -> tuple[Value, Value | None]:
+    def _moved(
+        self, words: Value, bank: Value | None, columns: int, name: str
+    ) -> tuple[Value, Value | None]:
         """`columns` columns to the right."""
         step = self._of(lambda c: c.columns(columns)[0], f"{name}_words")
         if bank is None:
@@ -266,19 +364,43 @@ class PixelPointer:
         wrapped = self._of(lambda c: c.columns(columns)[0] + c.pixel, f"{name}_wrapped")
         return words + Mux(moved >= self._banks, wrapped, step), moved[: clog2(self._banks)]
 
-    def follow(self, start: Value, coming: Value, load: Value, next_column: Value, next_visit: Value, next_set: Value,
-               x_end: Value, y_end: Value) -> PixelPointer:
-        """Add the registers. `start` is where the task begins, `coming` where the one that `load` takes does."""
+    def follow(
+        self,
+        start: Value,
+        coming: Value,
+        load: Value,
+        next_column: Value,
+        next_visit: Value,
+        next_set: Value,
+        x_end: Value,
+        y_end: Value,
+    ) -> PixelPointer:
+        """Add the registers. `start` is where the task begins, `coming` where the one that `load`
+        takes does.
+        """
         m, bits = self._m, len(start)
-        row, of_set, self.words = (Signal(bits, name=f"{self._name}_{n}") for n in ("row", "set", "pixel"))
+        row, of_set, self.words = (
+            Signal(bits, name=f"{self._name}_{n}") for n in ("row", "set", "pixel")
+        )
         set_bank: Signal | None = None
         self.bank: Signal | None = None
         if self._banks > 1:
-            set_bank, self.bank = (Signal(range(self._banks), name=f"{self._name}_{n}") for n in ("set_bank", "bank"))
-        row_size, base, size = (self._of(value, name) for value, name in (
-            (lambda c: c.row % c.size, "row_size"), (lambda c: c.base, "base"), (lambda c: c.size, "size")))
+            set_bank, self.bank = (
+                Signal(range(self._banks), name=f"{self._name}_{n}") for n in ("set_bank", "bank")
+            )
+        row_size, base, size = (
+            self._of(value, name)
+            for value, name in (
+                (lambda c: c.row % c.size, "row_size"),
+                (lambda c: c.base, "base"),
+                (lambda c: c.size, "size"),
+            )
+        )
 
-        after_words, after_bank = Signal(bits, name=f"{self._name}_after"), None  # the set of the next visit
+        after_words, after_bank = (
+            Signal(bits, name=f"{self._name}_after"),
+            None,
+        )  # the set of the next visit
         m.d.comb += after_words.eq(of_set)
         row_after = Signal(bits, name=f"{self._name}_row_after")
         m.d.comb += row_after.eq(Mux(y_end, start, advance(row, row_size, base, size)))

@@ -1,7 +1,8 @@
 """Images to real batches, with random changes that keep the class.
 
-Random numbers are drawn for the whole (global) batch, and only this process's share of it is computed, so that several
-processes see what one would. Suffixes: N images, C channels, H rows, W columns.
+Random numbers are drawn for the whole (global) batch, and only this process's share of it is
+computed, so that several processes see what one would. Suffixes: N images, C channels, H rows, W
+columns.
 """
 
 from __future__ import annotations
@@ -21,7 +22,10 @@ from autonba.search.datasets import Split
 Policy = Literal["affine", "flip_crop", "cutout", "none"]
 POLICIES: Mapping[Policy, str] = {
     "affine": "small rotations, stretches, shears and shifts; outside is 0",
-    "flip_crop": "mirrored left to right in one of two, shifted by up to 4 pixels (1/8 of smaller images); outside is mirrored",
+    "flip_crop": (
+        "mirrored left to right in one of two, shifted by up to 4 pixels (1/8 of smaller images);"
+        " outside is mirrored"
+    ),
     "cutout": "flip_crop, and one square of half the width set to grey",
     "none": "nothing",
 }
@@ -39,7 +43,9 @@ def check(policy: str) -> Policy:
 
 
 def default(shape: tuple[int, int, int]) -> Policy:
-    """For images (C, H, W): colour images may be mirrored and shifted, grey ones (digits, letters) only bent a little."""
+    """For images (C, H, W): colour images may be mirrored and shifted, grey ones (digits, letters)
+    only bent a little.
+    """
     return "flip_crop" if shape[0] == 3 else "affine"
 
 
@@ -62,7 +68,9 @@ def affine(x_NCHW: Tensor, generator: torch.Generator) -> Tensor:
 
 @dataclass(frozen=True, kw_only=True)
 class Shifts:
-    """Draws for N images: `flip` (N,) bool, first `row` and `column` (N,), `corner` (N, 2) of the grey square."""
+    """Draws for N images: `flip` (N,) bool, first `row` and `column` (N,), `corner` (N, 2) of the
+    grey square.
+    """
 
     flip: Tensor
     row: Tensor
@@ -70,7 +78,9 @@ class Shifts:
     corner: Tensor | None
 
     @classmethod
-    def draw(cls, n: int, height: int, width: int, generator: torch.Generator, *, square: bool) -> Shifts:
+    def draw(
+        cls, n: int, height: int, width: int, generator: torch.Generator, *, square: bool
+    ) -> Shifts:
         """For `n` images; a shift is at most PAD and an eighth of the side."""
         down, right = min(PAD, height // 8), min(PAD, width // 8)
         flip = torch.rand(n, generator=generator) < 0.5
@@ -78,7 +88,9 @@ class Shifts:
         column = torch.randint(-right, right + 1, (n,), generator=generator)
         corner = None
         if square:  # its centre is anywhere in the image, so that it may stick out
-            centre = torch.rand((n, 2), generator=generator) * torch.tensor([float(height), float(width)])
+            centre = torch.rand((n, 2), generator=generator) * torch.tensor(
+                [float(height), float(width)]
+            )
             corner = centre.floor().long() - torch.tensor([height // 4, width // 4])
         return cls(flip=flip, row=row, column=column, corner=corner)
 
@@ -90,13 +102,17 @@ class Shifts:
 
 
 def _mirrored(start_N: Tensor, size: int) -> Tensor:
-    """Rows (or columns) start..start + size - 1 of each image (N, size), those outside mirrored at the border."""
+    """Rows (or columns) start..start + size - 1 of each image (N, size), those outside mirrored at
+    the border.
+    """
     index = (start_N[:, None] + torch.arange(size)).abs()
     return size - 1 - (size - 1 - index).abs()
 
 
 def flip_crop(images_NHWC: Tensor, index_N: Tensor, shifts: Shifts) -> Tensor:
-    """uint8 images (N, C, H, W), channels last in memory, of the rows `index_N` of `images_NHWC`."""
+    """uint8 images (N, C, H, W), channels last in memory, of the rows `index_N` of
+    `images_NHWC`.
+    """
     _, height, width, _ = images_NHWC.shape
     rows, columns = _mirrored(shifts.row, height), _mirrored(shifts.column, width)
     columns = torch.where(shifts.flip[:, None], columns.flip(1), columns)
@@ -106,22 +122,29 @@ def flip_crop(images_NHWC: Tensor, index_N: Tensor, shifts: Shifts) -> Tensor:
 
 
 def cut_out(x_NCHW: Tensor, corner: Tensor) -> Tensor:
-    """`x_NCHW` with a grey rectangle of half the height and width at each image's corner (row, column)."""
+    """`x_NCHW` with a grey rectangle of half the height and width at each image's corner (row,
+    column).
+    """
     height, width = x_NCHW.shape[2:]
     row = torch.arange(height) - corner[:, :1]
     column = torch.arange(width) - corner[:, 1:]
-    hidden = ((row >= 0) & (row < height // 2))[:, :, None] & ((column >= 0) & (column < width // 2))[:, None, :]
+    hidden = ((row >= 0) & (row < height // 2))[:, :, None] & (
+        (column >= 0) & (column < width // 2)
+    )[:, None, :]
     return x_NCHW.masked_fill(hidden[:, None].to(x_NCHW.device), GREY)
 
 
 class Feed:
-    """A split as batches of real images (N, C, H, W), channels last in memory, and labels, on a device.
+    """A split as batches of real images (N, C, H, W), channels last in memory, and labels, on a
+    device.
 
-    `feed(index, generator)` is this process's share of the global batch `index`, changed by the policy;
-    `feed.plain(index)` is the same unchanged.
+    `feed(index, generator)` is this process's share of the global batch `index`, changed by the
+    policy; `feed.plain(index)` is the same unchanged.
     """
 
-    def __init__(self, split: Split, policy: Policy = "none", device: torch.device | str = "cpu") -> None:
+    def __init__(
+        self, split: Split, policy: Policy = "none", device: torch.device | str = "cpu"
+    ) -> None:
         check(policy)
         self.policy, self.device = policy, torch.device(device)
         images = torch.as_tensor(split.images)
@@ -141,7 +164,10 @@ class Feed:
             return self.plain(index_N)
         own = distributed.shard(index_N)
         if self.policy == "affine":
-            x = affine(as_input(self.images_NHWC[index_N.to(self.device)]).permute(0, 3, 1, 2).cpu(), generator)
+            x = affine(
+                as_input(self.images_NHWC[index_N.to(self.device)]).permute(0, 3, 1, 2).cpu(),
+                generator,
+            )
             return x.to(self.device), self.labels_N[own.to(self.device)]
         _, height, width, _ = self.images_NHWC.shape
         drawn = Shifts.draw(len(index_N), height, width, generator, square=self.policy == "cutout")
@@ -152,6 +178,8 @@ class Feed:
         return x, self.labels_N[own.to(self.device)]
 
     def plain(self, index_N: Tensor, *, shared: bool = True) -> tuple[Tensor, Tensor]:
-        """Images 0..1 and labels of this process's share of `index_N` (of all of it, if not `shared`), unchanged."""
+        """Images 0..1 and labels of this process's share of `index_N` (of all of it, if not
+        `shared`), unchanged.
+        """
         own = (distributed.shard(index_N) if shared else index_N).to(self.device)
         return as_input(self.images_NHWC[own]).permute(0, 3, 1, 2), self.labels_N[own]

@@ -1,8 +1,11 @@
-"""Thousands of accelerators at once, as tensors: busy cycles of every chunk and the resources they take.
+"""Thousands of accelerators at once, as tensors: busy cycles of every chunk and the resources they
+take.
 
-Cycles are those of `autonba.mapping`, tabulated for every layer and every choice of lanes; DSP, block RAM, LUT, FF and energy
-follow the rules of `autonba.cost`, with few rows of buffer and without weights. What a search returns is checked exactly.
-Suffixes: B candidates, C chunks of a candidate, L layers of the network, S slots (places of layers), O/I choice of lanes.
+Cycles are those of `autonba.mapping`, tabulated for every layer and every choice of lanes; DSP,
+block RAM, LUT, FF and energy follow the rules of `autonba.cost`, with few rows of buffer and
+without weights. What a search returns is checked exactly.
+Suffixes: B candidates, C chunks of a candidate, L layers of the network, S slots (places of
+layers), O/I choice of lanes.
 """
 
 from __future__ import annotations
@@ -39,23 +42,30 @@ MAP_WORDS = 256  # of a row buffer, for the energy of reading it
 def least_plan(network: Network, accelerator: Accelerator) -> Plan:
     """Plan with the fewest rows of buffer that the layers can work with (one spare)."""
     least = required_buffers(network, replace(accelerator, buffers=()))
-    buffers = tuple(Buffer(tensor=t, reader=r, port=p, rows=rows + 1) for (t, r, p), rows in least.items())
+    buffers = tuple(
+        Buffer(tensor=t, reader=r, port=p, rows=rows + 1) for (t, r, p), rows in least.items()
+    )
     return plan(network, replace(accelerator, buffers=buffers))
 
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkTables:
-    """What the cost of a network needs: `blocks` and `beats` (L, kind, O, I), widths, and who reads what."""
+    """What the cost of a network needs: `blocks` and `beats` (L, kind, O, I), widths, and who reads
+    what.
+    """
 
     names: tuple[str, ...]
     slots: Tensor  # (L,)
     positions: Tensor  # (L,)
-    fill: Tensor  # (L,) float64: part of an image's rows that a layer works on before its reader can start
+    # (L,) float64: part of an image's rows that a layer works on before its reader can start
+    fill: Tensor
     blocks: Tensor  # (L, 2, O, I)
     beats: Tensor  # (L, 2, O, I); IMPOSSIBLE where the chunk cannot run the layer
     depthwise: Tensor  # (L,) bool: may run on a depthwise chunk
     weight_bits: Tensor  # (L,)
-    input_bits: Tensor  # (L,) operand of packed multipliers; others need a bit more where it is unsigned
+    input_bits: (
+        Tensor  # (L,) operand of packed multipliers; others need a bit more where it is unsigned
+    )
     unsigned: Tensor  # (L,) bool: the input is unsigned
     sum_bits: Tensor  # (L,) of the accumulator
     residual_bits: Tensor  # (L,) signed; 0 where there is none
@@ -78,7 +88,10 @@ class NetworkTables:
 
 
 def tabulate(
-    network: Network, space: HardwareSpace, slots: Sequence[str], slot_of: Callable[[str], str] = lambda name: name
+    network: Network,
+    space: HardwareSpace,
+    slots: Sequence[str],
+    slot_of: Callable[[str], str] = lambda name: name,
 ) -> NetworkTables:
     """Tables of `network` for all lanes of `space`; `slot_of` maps a layer's name to its slot."""
     names = [layer.name for layer in network.layers if layer.op != "shuffle"]
@@ -96,25 +109,42 @@ def tabulate(
                     if kind == "depthwise" and o != i:
                         continue
                     chunk = Chunk(
-                        name="any", kind=kind, out_lanes=out_lanes, in_lanes=in_lanes, drain_lanes=1, multiplier="lut"
+                        name="any",
+                        kind=kind,
+                        out_lanes=out_lanes,
+                        in_lanes=in_lanes,
+                        drain_lanes=1,
+                        multiplier="lut",
                     )
                     try:
-                        nest = word_nest(lp.layer, lp.source, chunk, lp.input_order, lp.output_order)
+                        nest = word_nest(
+                            lp.layer, lp.source, chunk, lp.input_order, lp.output_order
+                        )
                     except SpecError:
                         continue
-                    blocks[row, k, o, i], beats[row, k, o, i] = nest.blocks, timing.beats(*lp.kernel, 1, nest.words)
+                    blocks[row, k, o, i], beats[row, k, o, i] = (
+                        nest.blocks,
+                        timing.beats(*lp.kernel, 1, nest.words),
+                    )
         depthwise[row] = bool((beats[row, 1].diagonal() < IMPOSSIBLE).all())
     plans = [mapped.layers[name] for name in names]
     index = {name: row for row, name in enumerate(names)} | {INPUT: len(names)}
     edges = [
-        (index[e.producer], index.get(e.consumer, len(names)), e.port == "residual", mapped.buffers[e.buffer])
+        (
+            index[e.producer],
+            index.get(e.consumer, len(names)),
+            e.port == "residual",
+            mapped.buffers[e.buffer],
+        )
         for e in mapped.edges
     ]
     return NetworkTables(
         names=tuple(names),
         slots=torch.tensor([slots.index(slot_of(n)) for n in names]),
         positions=torch.tensor([lp.out.height * lp.out.width for lp in plans]),
-        fill=torch.tensor([min(lp.kernel[0] / max(lp.source.height, 1), 1.0) for lp in plans], dtype=torch.float64),
+        fill=torch.tensor(
+            [min(lp.kernel[0] / max(lp.source.height, 1), 1.0) for lp in plans], dtype=torch.float64
+        ),
         blocks=blocks,
         beats=beats,
         depthwise=depthwise,
@@ -128,14 +158,18 @@ def tabulate(
         maximum=torch.tensor([lp.layer.op == "max_pool" for lp in plans]),
         shift=torch.tensor([lp.layer.shift for lp in plans]),
         stride=torch.tensor([lp.stride[1] for lp in plans]),
-        write_bits=torch.tensor([LOGIT_BITS if lp.layer.raw else lp.out.bits + (not lp.out.signed) for lp in plans]),
+        write_bits=torch.tensor(
+            [LOGIT_BITS if lp.layer.raw else lp.out.bits + (not lp.out.signed) for lp in plans]
+        ),
         address_bits=torch.tensor([address_bits(lp) for lp in plans]),
         row_tables=torch.tensor([row_tables(lp.pattern) for lp in plans]),
         edge_writer=torch.tensor([e[0] for e in edges]),
         edge_reader=torch.tensor([e[1] for e in edges]),
         edge_residual=torch.tensor([e[2] for e in edges]),
         edge_channels=torch.tensor([e[3].tensor.channels for e in edges]),
-        edge_pixels=torch.tensor([(e[3].rows + (4 if e[2] else 1)) * e[3].tensor.width for e in edges]),
+        edge_pixels=torch.tensor(
+            [(e[3].rows + (4 if e[2] else 1)) * e[3].tensor.width for e in edges]
+        ),
         edge_bits=torch.tensor([e[3].tensor.bits for e in edges]),
         source_channels=network.input.channels,
         source_lanes=1 << clog2(network.input.channels),
@@ -157,8 +191,9 @@ def _residual_factor(lp: LayerPlan) -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class Candidates:
-    """Accelerators as choices: chunk `count` - 1 (B,); per chunk (B, C) `kind`, `out`, `into`, `drain`, `multiplier`;
-    `chunk` (B, S) of each slot. Every combination is made legal by `legal`."""
+    """Accelerators as choices: chunk `count` - 1 (B,); per chunk (B, C) `kind`, `out`, `into`,
+    `drain`, `multiplier`; `chunk` (B, S) of each slot. Every combination is made legal by
+    `legal`."""
 
     count: Tensor
     kind: Tensor
@@ -177,8 +212,9 @@ class Candidates:
 
 
 def legal(raw: Candidates) -> Candidates:
-    """Chunk 0 is of kind conv, since some layers need it; depthwise arrays are square, and with one column have nothing to pack;
-    drains are at most as wide as arrays; slots of absent chunks wrap around."""
+    """Chunk 0 is of kind conv, since some layers need it; depthwise arrays are square, and with one
+    column have nothing to pack; drains are at most as wide as arrays; slots of absent chunks wrap
+    around."""
     kind = raw.kind.clone()
     kind[:, 0] = 0
     return replace(
@@ -193,12 +229,16 @@ def legal(raw: Candidates) -> Candidates:
 
 def join(parts: Sequence[Candidates]) -> Candidates:
     """All candidates of `parts` in a row."""
-    return Candidates(**{f.name: torch.cat([getattr(p, f.name) for p in parts]) for f in fields(Candidates)})
+    return Candidates(
+        **{f.name: torch.cat([getattr(p, f.name) for p in parts]) for f in fields(Candidates)}
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Costs(objectives.Costs):
-    """Also `busy` (B, C), the cycles of each chunk, and `layer_cycles` and `layer_energy` (B, L)."""
+    """Also `busy` (B, C), the cycles of each chunk, and `layer_cycles` and `layer_energy` (B,
+    L).
+    """
 
     busy: Tensor
     layer_cycles: Tensor
@@ -225,7 +265,9 @@ def layer_cycles(
     return tables.positions * blocks * period, blocks * beats, blocks * drains
 
 
-def evaluate(tables: NetworkTables, space: HardwareSpace, c: Candidates, family: Family = "ecp5") -> Costs:
+def evaluate(
+    tables: NetworkTables, space: HardwareSpace, c: Candidates, family: Family = "ecp5"
+) -> Costs:
     """Costs of every candidate for the network of `tables` on a part of `family`."""
     chunk_BL = allocate(tables, c)
     cycles_BL, words_BL, drains_BL = layer_cycles(tables, space, c, chunk_BL)
@@ -233,10 +275,22 @@ def evaluate(tables: NetworkTables, space: HardwareSpace, c: Candidates, family:
     memories = _Memories(tables, c, chunks, chunk_BL)
     used = chunks.used
     busy = chunks.total(cycles_BL)
-    energy_BL = _layer_energy(tables, chunks, chunk_BL, beats=tables.positions * words_BL, groups=tables.positions * drains_BL)
+    energy_BL = _layer_energy(
+        tables,
+        chunks,
+        chunk_BL,
+        beats=tables.positions * words_BL,
+        groups=tables.positions * drains_BL,
+    )
     cycles = busy.amax(1).double()
-    lut_or_ff = {kind: (used * chunks.logic(kind, family, memories.read)).sum(1) + memories.logic(kind, family)
-                 + logic.top(used.sum(1), len(tables.names), len(tables.edge_writer), family, kind) for kind in logic.KINDS}
+    lut_or_ff = {
+        kind: (
+            (used * chunks.logic(kind, family, memories.read)).sum(1)
+            + memories.logic(kind, family)
+            + logic.top(used.sum(1), len(tables.names), len(tables.edge_writer), family, kind)
+        )
+        for kind in logic.KINDS
+    }
     return Costs(
         busy=busy,
         layer_cycles=cycles_BL,
@@ -260,8 +314,15 @@ def _tensor(values: Any) -> Tensor:
 class _Chunks:
     """Widths and sizes of the chunks of candidates, arrays (B, C)."""
 
-    def __init__(self, tables: NetworkTables, space: HardwareSpace, c: Candidates, chunk_BL: Tensor, words_BL: Tensor,
-                 drains_BL: Tensor) -> None:
+    def __init__(
+        self,
+        tables: NetworkTables,
+        space: HardwareSpace,
+        c: Candidates,
+        chunk_BL: Tensor,
+        words_BL: Tensor,
+        drains_BL: Tensor,
+    ) -> None:
         self.chunk_BL, self.zero = chunk_BL, torch.zeros(c.kind.shape, dtype=torch.int64)
         lanes = np.array(space.lanes)
         self.depthwise = c.kind.numpy() == 1
@@ -272,20 +333,35 @@ class _Chunks:
         self.terms = np.where(self.depthwise, 1, self.into)
         self.multipliers = self.out * self.terms
         self.weight_bits = self.largest(tables.weight_bits)
-        self.input_bits = np.where(self.style == PACKED, self.largest(tables.input_bits),
-                                   self.largest(tables.input_bits + tables.unsigned))
+        self.input_bits = np.where(
+            self.style == PACKED,
+            self.largest(tables.input_bits),
+            self.largest(tables.input_bits + tables.unsigned),
+        )
         self.acc_bits = widths.accumulator(
-            widths.beat_sum(self.weight_bits, self.input_bits, np.maximum(self.terms, 1)), self.largest(tables.sum_bits))
-        self.residual_bits, self.residual_factor = self.largest(tables.residual_bits), self.largest(tables.residual_factor)
+            widths.beat_sum(self.weight_bits, self.input_bits, np.maximum(self.terms, 1)),
+            self.largest(tables.sum_bits),
+        )
+        self.residual_bits, self.residual_factor = (
+            self.largest(tables.residual_bits),
+            self.largest(tables.residual_factor),
+        )
         self.requantizes = self.largest(tables.requantized) > 0
         self.raw, self.maximum = self.largest(~tables.requantized), self.largest(tables.maximum)
         self.shift_high = self.largest(torch.where(tables.requantized, tables.shift, 0))
         self.shift_low = self._smallest_shift(tables)
         self.write_bits = self.largest(tables.write_bits)
-        self.addresses, self.tables = (self.total(values_L.expand_as(chunk_BL)).numpy()
-                                       for values_L in (tables.address_bits, tables.row_tables))
-        self.strides = sum(self.largest(tables.stride == stride) for stride in set(tables.stride.tolist()))
-        self.weight_words, self.parameter_words = self.total(words_BL).numpy(), self.total(drains_BL).numpy()
+        self.addresses, self.tables = (
+            self.total(values_L.expand_as(chunk_BL)).numpy()
+            for values_L in (tables.address_bits, tables.row_tables)
+        )
+        self.strides = sum(
+            self.largest(tables.stride == stride) for stride in set(tables.stride.tolist())
+        )
+        self.weight_words, self.parameter_words = (
+            self.total(words_BL).numpy(),
+            self.total(drains_BL).numpy(),
+        )
         self.weight_word = self.multipliers * self.weight_bits
         self.parameter_word = self.drain * (self.acc_bits + MULTIPLIER_BITS * self.requantizes)
 
@@ -295,7 +371,9 @@ class _Chunks:
 
     def largest(self, values_L: Tensor) -> Whole:
         """Largest value of the layers of each chunk (B, C), 0 without layers."""
-        return self.zero.scatter_reduce(1, self.chunk_BL, values_L.long().expand_as(self.chunk_BL), "amax").numpy()
+        return self.zero.scatter_reduce(
+            1, self.chunk_BL, values_L.long().expand_as(self.chunk_BL), "amax"
+        ).numpy()
 
     def _smallest_shift(self, tables: NetworkTables) -> Whole:
         most = int(tables.shift.max())
@@ -303,64 +381,139 @@ class _Chunks:
 
     def dsp(self, family: Family) -> Whole:
         """DSP blocks."""
-        arrays = [dsp.array(multiplier, self.depthwise, self.out, self.terms, 1, self.weight_bits, self.input_bits, family)
-                  for multiplier in MULTIPLIERS]
+        arrays = [
+            dsp.array(
+                multiplier,
+                self.depthwise,
+                self.out,
+                self.terms,
+                1,
+                self.weight_bits,
+                self.input_bits,
+                family,
+            )
+            for multiplier in MULTIPLIERS
+        ]
         each = dsp.requantizer(self.acc_bits, self.residual_bits, self.residual_factor, family)
-        return np.choose(self.style, [0 * self.out + array for array in arrays]) + self.drain * self.requantizes * each
+        return (
+            np.choose(self.style, [0 * self.out + array for array in arrays])
+            + self.drain * self.requantizes * each
+        )
 
     def bram(self, family: Family) -> Whole:
         """Block RAMs of weights and parameters."""
-        return sum(ram.in_blocks(width, depth, family) * ram.blocks(width, depth, family, rom=True) for width, depth in (
-            (self.weight_word, self.weight_words), (self.parameter_word, self.parameter_words)))
+        return sum(
+            ram.in_blocks(width, depth, family) * ram.blocks(width, depth, family, rom=True)
+            for width, depth in (
+                (self.weight_word, self.weight_words),
+                (self.parameter_word, self.parameter_words),
+            )
+        )
 
     def logic(self, kind: logic.Logic, family: Family, read: tuple[Whole, Whole]) -> Any:
         """LUT or FF, row buffers left out; `read` are the memories read at each port."""
         arrays = np.zeros(self.out.shape)
         for number, multiplier in enumerate(MULTIPLIERS):
             own = self.used & (self.style == number)
-            arrays[own] = logic.weigh("array", logic.array(
-                multiplier, self.depthwise[own], weight_bits=self.weight_bits[own], input_bits=self.input_bits[own],
-                acc_bits=self.acc_bits[own], out_lanes=self.out[own], terms=self.terms[own], columns=1,
-                drain_lanes=self.drain[own], maximum=self.maximum[own],
-                stages=1 + MULTIPLY_STAGES[multiplier] + log2_up(self.terms[own]), family=family,
-                weight_slices=ram.depth_slices(self.weight_word[own], self.weight_words[own], family, rom=True),
-                soft_weights=~ram.in_blocks(self.weight_word[own], self.weight_words[own], family)), family, kind)
+            arrays[own] = logic.weigh(
+                "array",
+                logic.array(
+                    multiplier,
+                    self.depthwise[own],
+                    weight_bits=self.weight_bits[own],
+                    input_bits=self.input_bits[own],
+                    acc_bits=self.acc_bits[own],
+                    out_lanes=self.out[own],
+                    terms=self.terms[own],
+                    columns=1,
+                    drain_lanes=self.drain[own],
+                    maximum=self.maximum[own],
+                    stages=1 + MULTIPLY_STAGES[multiplier] + log2_up(self.terms[own]),
+                    family=family,
+                    weight_slices=ram.depth_slices(
+                        self.weight_word[own], self.weight_words[own], family, rom=True
+                    ),
+                    soft_weights=~ram.in_blocks(
+                        self.weight_word[own], self.weight_words[own], family
+                    ),
+                ),
+                family,
+                kind,
+            )
         operands = logic.operands(
-            input_bits=self.input_bits, in_lanes=self.into, taps=1, columns=1, banks=1, mains=read[0], strides=self.strides,
-            drain_lanes=self.drain, residual_bits=self.residual_bits, residuals=read[1])
+            input_bits=self.input_bits,
+            in_lanes=self.into,
+            taps=1,
+            columns=1,
+            banks=1,
+            mains=read[0],
+            strides=self.strides,
+            drain_lanes=self.drain,
+            residual_bits=self.residual_bits,
+            residuals=read[1],
+        )
         requantizers = logic.requantizers(
-            drain_lanes=self.drain, acc_bits=self.acc_bits, residual_bits=self.residual_bits,
-            residual_factor_bits=self.residual_factor, shift_low=self.shift_low,
-            shift_range=bit_length(np.maximum(self.shift_high - self.shift_low, 0)), write_bits=self.write_bits,
-            has_raw=self.raw, requantizes=self.requantizes, family=family,
-            parameter_slices=ram.depth_slices(self.parameter_word, self.parameter_words, family, rom=True))
-        memories = [logic.weight_memory(width, depth, family, written=False, slices=0) for width, depth in (
-            (self.weight_word, self.weight_words), (self.parameter_word, self.parameter_words))]
-        return (arrays + logic.weigh("operands", operands, family, kind)
-                + logic.weigh("requantize", requantizers, family, kind)
-                + sum(logic.weigh("weights", memory, family, kind) for memory in memories)
-                + logic.control(self.layers, self.addresses, self.tables, family, kind))
+            drain_lanes=self.drain,
+            acc_bits=self.acc_bits,
+            residual_bits=self.residual_bits,
+            residual_factor_bits=self.residual_factor,
+            shift_low=self.shift_low,
+            shift_range=bit_length(np.maximum(self.shift_high - self.shift_low, 0)),
+            write_bits=self.write_bits,
+            has_raw=self.raw,
+            requantizes=self.requantizes,
+            family=family,
+            parameter_slices=ram.depth_slices(
+                self.parameter_word, self.parameter_words, family, rom=True
+            ),
+        )
+        memories = [
+            logic.weight_memory(width, depth, family, written=False, slices=0)
+            for width, depth in (
+                (self.weight_word, self.weight_words),
+                (self.parameter_word, self.parameter_words),
+            )
+        ]
+        return (
+            arrays
+            + logic.weigh("operands", operands, family, kind)
+            + logic.weigh("requantize", requantizers, family, kind)
+            + sum(logic.weigh("weights", memory, family, kind) for memory in memories)
+            + logic.control(self.layers, self.addresses, self.tables, family, kind)
+        )
 
     @property
     def datapath(self) -> Datapath:
         """For the rules of energy."""
         return Datapath(
-            multipliers=self.multipliers, drain_lanes=self.drain, weight_bits=self.weight_bits, input_bits=self.input_bits,
-            acc_bits=self.acc_bits, residual_bits=self.residual_bits, residual_factor_bits=self.residual_factor,
-            weight_word=self.weight_word, weight_words=self.weight_words, parameter_word=self.parameter_word,
-            parameter_words=self.parameter_words)
+            multipliers=self.multipliers,
+            drain_lanes=self.drain,
+            weight_bits=self.weight_bits,
+            input_bits=self.input_bits,
+            acc_bits=self.acc_bits,
+            residual_bits=self.residual_bits,
+            residual_factor_bits=self.residual_factor,
+            weight_word=self.weight_word,
+            weight_words=self.weight_words,
+            parameter_word=self.parameter_word,
+            parameter_words=self.parameter_words,
+        )
 
 
 class _Memories:
     """Row buffers of candidates, one for each writer, reader and port, arrays (B, memories)."""
 
-    def __init__(self, tables: NetworkTables, c: Candidates, chunks: _Chunks, chunk_BL: Tensor) -> None:
+    def __init__(
+        self, tables: NetworkTables, c: Candidates, chunks: _Chunks, chunk_BL: Tensor
+    ) -> None:
         count, number = c.kind.shape
         ends = torch.cat([chunk_BL, torch.full((count, 1), number)], dim=1)
         writer, reader = ends[:, tables.edge_writer], ends[:, tables.edge_reader]
         one = np.ones((count, 1), dtype=np.int64)
         written = np.concatenate([chunks.drain, tables.source_lanes * one], axis=1)
-        into, drain = (np.concatenate([lanes, one], axis=1) for lanes in (chunks.into, chunks.drain))
+        into, drain = (
+            np.concatenate([lanes, one], axis=1) for lanes in (chunks.into, chunks.drain)
+        )
         pair = (writer * (number + 1) + reader) * 2 + tables.edge_residual
         zero = torch.zeros(count, 2 * (number + 1) ** 2, dtype=torch.int64)
         place = np.arange(2 * (number + 1) ** 2)
@@ -368,19 +521,36 @@ class _Memories:
         self.write_lanes = written[:, from_]
         self.read_lanes = np.where(residual, drain[:, to], into[:, to])
         wide = np.maximum(self.write_lanes, self.read_lanes)
-        words = tables.edge_pixels * -(-tables.edge_channels // torch.from_numpy(np.take_along_axis(wide, pair.numpy(), axis=1)))
+        words = tables.edge_pixels * -(
+            -tables.edge_channels
+            // torch.from_numpy(np.take_along_axis(wide, pair.numpy(), axis=1))
+        )
         self.depth = zero.scatter_add(1, pair, words).numpy()
-        self.lane_bits = zero.scatter_reduce(1, pair, tables.edge_bits.expand_as(pair), "amax").numpy()
+        self.lane_bits = zero.scatter_reduce(
+            1, pair, tables.edge_bits.expand_as(pair), "amax"
+        ).numpy()
         self.kept = np.where(from_ == number, tables.source_channels, self.write_lanes)
         self.there = self.depth > 0
         ports = self.there.reshape(count, number + 1, number + 1, 2).sum(1)[:, :number]
         self.read = ports[..., 0], ports[..., 1]
 
     def _of_each(self, amount: Callable[[Whole, Whole, Whole, Whole, Whole], Any]) -> Any:
-        """Sum over the memories of each candidate (B,) of an amount of write, read and kept lanes, bits of a lane, and words."""
+        """Sum over the memories of each candidate (B,) of an amount of write, read and kept lanes,
+        bits of a lane, and words.
+        """
         found = np.zeros(self.there.shape)
-        found[self.there] = amount(*(values[self.there] for values in (
-            self.write_lanes, self.read_lanes, self.kept, self.lane_bits, self.depth)))
+        found[self.there] = amount(
+            *(
+                values[self.there]
+                for values in (
+                    self.write_lanes,
+                    self.read_lanes,
+                    self.kept,
+                    self.lane_bits,
+                    self.depth,
+                )
+            )
+        )
         return found.sum(1)
 
     def bram(self, family: Family) -> Any:
@@ -388,32 +558,70 @@ class _Memories:
 
         def blocks(write: Whole, read: Whole, kept: Whole, bits: Whole, depth: Whole) -> Whole:
             copies = np.maximum(write, read) // write
-            return ram.in_blocks(write * bits, depth, family) * copies * ram.blocks(kept * bits, depth, family)
+            return (
+                ram.in_blocks(write * bits, depth, family)
+                * copies
+                * ram.blocks(kept * bits, depth, family)
+            )
 
         return self._of_each(blocks)
 
     def logic(self, kind: logic.Logic, family: Family) -> Any:
         """LUT or FF (B,)."""
-        return self._of_each(lambda write, read, kept, bits, depth: logic.weigh("memory", logic.memory(
-            write_lanes=write, read_lanes=read, kept_lanes=kept, lane_bits=bits, banks=1, depth=depth, family=family),
-            family, kind))
+        return self._of_each(
+            lambda write, read, kept, bits, depth: logic.weigh(
+                "memory",
+                logic.memory(
+                    write_lanes=write,
+                    read_lanes=read,
+                    kept_lanes=kept,
+                    lane_bits=bits,
+                    banks=1,
+                    depth=depth,
+                    family=family,
+                ),
+                family,
+                kind,
+            )
+        )
 
 
-def _layer_energy(tables: NetworkTables, chunks: _Chunks, chunk_BL: Tensor, *, beats: Tensor, groups: Tensor) -> Tensor:
-    """Energy (B, L) in pJ of the layers, accesses to row buffers left out but for what they read at their main port."""
+def _layer_energy(
+    tables: NetworkTables, chunks: _Chunks, chunk_BL: Tensor, *, beats: Tensor, groups: Tensor
+) -> Tensor:
+    """Energy (B, L) in pJ of the layers, accesses to row buffers left out but for what they read at
+    their main port.
+    """
     path = chunks.datapath
-    own = Datapath(**{f.name: np.take_along_axis(np.asarray(getattr(path, f.name)), chunk_BL.numpy(), axis=1)
-                      for f in fields(Datapath)})
-    maximum, raw, residual = (t.numpy() for t in (tables.maximum, ~tables.requantized, tables.residual_bits > 0))
+    own = Datapath(
+        **{
+            f.name: np.take_along_axis(np.asarray(getattr(path, f.name)), chunk_BL.numpy(), axis=1)
+            for f in fields(Datapath)
+        }
+    )
+    maximum, raw, residual = (
+        t.numpy() for t in (tables.maximum, ~tables.requantized, tables.residual_bits > 0)
+    )
     b, g = beats.numpy(), groups.numpy()
-    parts = own.energy(HOROWITZ_45NM, beats=b, multiplied=b * ~maximum, groups=g, requantized=g * ~raw, residuals=g * residual)
+    parts = own.energy(
+        HOROWITZ_45NM,
+        beats=b,
+        multiplied=b * ~maximum,
+        groups=g,
+        requantized=g * ~raw,
+        residuals=g * residual,
+    )
     word = np.take_along_axis(chunks.into, chunk_BL.numpy(), axis=1) * tables.input_bits.numpy()
     reads = b * energy.read(HOROWITZ_45NM, 1, word, MAP_WORDS)
     return _tensor(sum(parts) + reads)
 
 
-def accelerator(tables: NetworkTables, space: HardwareSpace, c: Candidates, index: int = 0) -> Accelerator:
-    """Candidate `index` as an accelerator without buffers; chunks that run nothing are left out, names tell kinds."""
+def accelerator(
+    tables: NetworkTables, space: HardwareSpace, c: Candidates, index: int = 0
+) -> Accelerator:
+    """Candidate `index` as an accelerator without buffers; chunks that run nothing are left out,
+    names tell kinds.
+    """
     chunk_L = allocate(tables, c)[index].tolist()
     names: dict[int, str] = {}
     chunks = []
@@ -432,5 +640,6 @@ def accelerator(tables: NetworkTables, space: HardwareSpace, c: Candidates, inde
             )
         )
     return Accelerator(
-        chunks=tuple(chunks), allocation={n: names[k] for n, k in zip(tables.names, chunk_L, strict=True)}
+        chunks=tuple(chunks),
+        allocation={n: names[k] for n, k in zip(tables.names, chunk_L, strict=True)},
     )

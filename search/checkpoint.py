@@ -1,7 +1,9 @@
-"""What an interrupted run needs to go on with the same bytes: finished phases, and snapshots within a phase.
+"""What an interrupted run needs to go on with the same bytes: finished phases, and snapshots within
+a phase.
 
-A phase keeps JSON facts and plain arrays; a snapshot keeps tensors, optimizer states and random generators, in torch's own format
-without code. Files are replaced whole: a kill at any moment leaves the one before or the new one.
+A phase keeps JSON facts and plain arrays; a snapshot keeps tensors, optimizer states and random
+generators, in torch's own format without code. Files are replaced whole: a kill at any moment
+leaves the one before or the new one.
 """
 
 from __future__ import annotations
@@ -28,17 +30,25 @@ SECONDS = 20.0  # between two snapshots of a phase, beside those that the phase 
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoints:
-    """Phases of a run in `folder`. A phase is only taken up again by a run with the same `settings`."""
+    """Phases of a run in `folder`. A phase is only taken up again by a run with the same
+    `settings`.
+    """
 
     folder: Path
     settings: Mapping[str, Any]
     resume: bool
 
-    def load(self, phase: str, *, always: bool = False) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]] | None:
-        """Facts and arrays of a finished phase, or None where it must be run; with `always`, also of a phase of this run."""
+    def load(
+        self, phase: str, *, always: bool = False
+    ) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]] | None:
+        """Facts and arrays of a finished phase, or None where it must be run; with `always`, also
+        of a phase of this run.
+        """
         return distributed.from_main(lambda: self._load(phase, always))
 
-    def _load(self, phase: str, always: bool) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]] | None:
+    def _load(
+        self, phase: str, always: bool
+    ) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]] | None:
         path = self.folder / f"{phase}.json"
         if not (self.resume or always) or not path.is_file():
             return None
@@ -47,14 +57,27 @@ class Checkpoints:
             arrays = read_arrays(self.folder / f"{phase}.npz")
         except BundleError:
             return None
-        return (document["facts"], arrays) if document.get("settings") == dict(self.settings) else None
+        return (
+            (document["facts"], arrays) if document.get("settings") == dict(self.settings) else None
+        )
 
-    def save(self, phase: str, facts: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]] | None = None) -> None:
-        """Keep a finished phase; the arrays are written before the file that declares the phase finished."""
+    def save(
+        self,
+        phase: str,
+        facts: Mapping[str, Any],
+        arrays: Mapping[str, npt.NDArray[Any]] | None = None,
+    ) -> None:
+        """Keep a finished phase; the arrays are written before the file that declares the phase
+        finished.
+        """
         if not distributed.is_main():
             return
-        write_arrays(self.folder / f"{phase}.npz", {k: np.asarray(v) for k, v in (arrays or {}).items()})
-        write_json(self.folder / f"{phase}.json", {"settings": dict(self.settings), "facts": dict(facts)})
+        write_arrays(
+            self.folder / f"{phase}.npz", {k: np.asarray(v) for k, v in (arrays or {}).items()}
+        )
+        write_json(
+            self.folder / f"{phase}.json", {"settings": dict(self.settings), "facts": dict(facts)}
+        )
         self.within(phase).clear()
 
     def within(self, phase: str) -> Resumable:
@@ -72,7 +95,9 @@ class Checkpoints:
 
 
 class Resumable:
-    """The latest snapshot of a phase: nested dicts and lists of tensors, numbers and texts. `path` None keeps nothing."""
+    """The latest snapshot of a phase: nested dicts and lists of tensors, numbers and texts. `path`
+    None keeps nothing.
+    """
 
     def __init__(
         self,
@@ -82,11 +107,18 @@ class Resumable:
         resume: bool = False,
         seconds: float = SECONDS,
     ) -> None:
-        self.path, self.settings, self.resume, self.seconds = path, dict(settings or {}), resume, seconds
+        self.path, self.settings, self.resume, self.seconds = (
+            path,
+            dict(settings or {}),
+            resume,
+            seconds,
+        )
         self._saved = time.monotonic()
 
     def restore(self) -> dict[str, Any] | None:
-        """The latest snapshot of a run with the same settings; None where the phase starts afresh."""
+        """The latest snapshot of a run with the same settings; None where the phase starts
+        afresh.
+        """
         return distributed.from_main(self._restore)
 
     def _restore(self) -> dict[str, Any] | None:
@@ -102,11 +134,19 @@ class Resumable:
         return state
 
     def due(self) -> bool:
-        """Whether a snapshot is worth its time now: `seconds` have passed. What the run computes must not depend on it."""
-        return self.path is not None and distributed.is_main() and time.monotonic() - self._saved >= self.seconds
+        """Whether a snapshot is worth its time now: `seconds` have passed. What the run computes
+        must not depend on it.
+        """
+        return (
+            self.path is not None
+            and distributed.is_main()
+            and time.monotonic() - self._saved >= self.seconds
+        )
 
     def save(self, state: Mapping[str, Any]) -> None:
-        """Replace the snapshot, whole or not at all. TypeError where it holds what could not be read back."""
+        """Replace the snapshot, whole or not at all. TypeError where it holds what could not be
+        read back.
+        """
         if self.path is None or not distributed.is_main():
             return
         _check(state, "snapshot")
@@ -128,7 +168,8 @@ class Resumable:
 
 
 class Snapshot:
-    """Takes and puts back the state of named parts: torch generators, and whatever has `state_dict` and `load_state_dict`.
+    """Takes and puts back the state of named parts: torch generators, and whatever has `state_dict`
+    and `load_state_dict`.
 
         parts = Snapshot(model=model, optimizer=optimizer, schedule=schedule, generator=generator)
         resumable.save(parts.take(epoch=3, losses=[0.5]))
@@ -141,8 +182,13 @@ class Snapshot:
         self.parts = parts
 
     def take(self, **plain: Any) -> dict[str, Any]:
-        """The parts' present state beside `plain` values (numbers, texts, tensors, lists and dicts of them)."""
-        states = {n: p.get_state() if isinstance(p, torch.Generator) else p.state_dict() for n, p in self.parts.items()}
+        """The parts' present state beside `plain` values (numbers, texts, tensors, lists and dicts
+        of them).
+        """
+        states = {
+            n: p.get_state() if isinstance(p, torch.Generator) else p.state_dict()
+            for n, p in self.parts.items()
+        }
         return {"parts": states, "generator": torch.get_rng_state(), "plain": plain}
 
     def put_back(self, state: Mapping[str, Any]) -> dict[str, Any]:
@@ -186,5 +232,10 @@ def _check(value: object, place: str) -> None:
     elif isinstance(value, (list, tuple)):
         for number, item in enumerate(value):
             _check(item, f"{place}[{number}]")
-    elif not (value is None or type(value) in (bool, int, float, str) or isinstance(value, torch.Tensor)):
-        raise TypeError(f"{place} must be a tensor, number or text, or lists and dicts of them, not {type(value).__name__}")
+    elif not (
+        value is None or type(value) in (bool, int, float, str) or isinstance(value, torch.Tensor)
+    ):
+        raise TypeError(
+            f"{place} must be a tensor, number or text, or lists and dicts of them, not"
+            f" {type(value).__name__}"
+        )

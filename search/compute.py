@@ -1,6 +1,7 @@
 """Where and how precisely a network is computed: device, mixed precision, threads.
 
-Mixed precision makes convolutions bfloat16 or float16; weights, quantizers, statistics and losses stay in float32.
+Mixed precision makes convolutions bfloat16 or float16; weights, quantizers, statistics and losses
+stay in float32.
 """
 
 from __future__ import annotations
@@ -29,10 +30,11 @@ Module = TypeVar("Module", bound=nn.Module)
 
 @dataclass(frozen=True, kw_only=True)
 class Compute:
-    """`device` 'auto' is CUDA where there is one. float16 needs CUDA; its losses are scaled against underflow.
+    """`device` 'auto' is CUDA where there is one. float16 needs CUDA; its losses are scaled against
+    underflow.
 
-    `threads` None leaves torch's number: sums over several threads are the same on every run of one machine, but another number
-    of threads may give other last bits.
+    `threads` None leaves torch's number: sums over several threads are the same on every run of one
+    machine, but another number of threads may give other last bits.
     """
 
     device: DeviceName = "cpu"
@@ -48,10 +50,15 @@ class Compute:
         if self.threads is not None and not 1 <= self.threads <= 1024:
             raise SpecError(f"threads must be 1 to 1024, not {self.threads!r}")
         if self.device == "cuda" and not torch.cuda.is_available():
-            raise SpecError("device must be cpu or auto where there is no CUDA, not 'cuda'; this PyTorch finds no GPU")
+            raise SpecError(
+                "device must be cpu or auto where there is no CUDA, not 'cuda'; this PyTorch finds"
+                " no GPU"
+            )
         if self.precision == "fp16" and self.target.type != "cuda":
             raise SpecError("precision must be float32 or bf16 on a CPU, not 'fp16'")
-        object.__setattr__(self, "scaler", torch.amp.GradScaler(self.target.type, enabled=self.precision == "fp16"))
+        object.__setattr__(
+            self, "scaler", torch.amp.GradScaler(self.target.type, enabled=self.precision == "fp16")
+        )
 
     @property
     def target(self) -> torch.device:
@@ -62,7 +69,9 @@ class Compute:
 
     @contextmanager
     def session(self) -> Iterator[None]:
-        """Holds the number of threads for as long as it lasts; freed maps stay with the process, ready for the next step."""
+        """Holds the number of threads for as long as it lasts; freed maps stay with the process,
+        ready for the next step.
+        """
         keep_memory()
         before = torch.get_num_threads()
         if self.threads is not None:
@@ -90,7 +99,8 @@ class Compute:
         *optimizers: torch.optim.Optimizer,
         clip: float | None = None,
     ) -> None:
-        """One step of each optimizer down `loss`: zero gradients, backward, average over processes, clip, update.
+        """One step of each optimizer down `loss`: zero gradients, backward, average over processes,
+        clip, update.
 
         `clip` bounds the norm of the gradients of the last optimizer's parameters.
         """
@@ -119,7 +129,9 @@ class Compute:
 
 
 def keep_memory() -> None:
-    """Make glibc's malloc reuse large blocks instead of giving them back to the system: a step takes up to half the time."""
+    """Make glibc's malloc reuse large blocks instead of giving them back to the system: a step
+    takes up to half the time.
+    """
     if platform.libc_ver()[0] != "glibc":
         return
     mallopt = ctypes.CDLL(None).mallopt
@@ -129,8 +141,12 @@ def keep_memory() -> None:
 
 
 def convolve(x: Tensor, w: Tensor, bias: Tensor | None, layer: Layer) -> Tensor:
-    """`layer`'s convolution of `x` (N, C, H, W), in half precision under autocast except where that is many times slower."""
-    slow = layer.groups > 1 and (max(layer.kernel) > 3 or max(layer.stride) > 1)  # bfloat16 gradients on a CPU, torch 2.13
+    """`layer`'s convolution of `x` (N, C, H, W), in half precision under autocast except where that
+    is many times slower.
+    """
+    slow = layer.groups > 1 and (
+        max(layer.kernel) > 3 or max(layer.stride) > 1
+    )  # bfloat16 gradients on a CPU, torch 2.13
     if slow and x.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
         with torch.autocast("cpu", enabled=False):
             return F.conv2d(x.float(), w, bias, layer.stride, layer.padding, groups=layer.groups)

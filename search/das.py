@@ -1,8 +1,10 @@
-"""Differentiable accelerator search over the chunk design space, its limits, and the random baseline.
+"""Differentiable accelerator search over the chunk design space, its limits, and the random
+baseline.
 
-gamma holds one logit vector for each design factor: number of chunks; each chunk's kind, lanes and multiplier; the chunk
-of each slot. A step draws thousands of accelerators with hard Gumbel-softmax, evaluates them together, and moves gamma by
-the straight-through gradient of the GS_hard(gamma)-weighted cost (Auto-NBA, eq. 8).
+gamma holds one logit vector for each design factor: number of chunks; each chunk's kind, lanes and
+multiplier; the chunk of each slot. A step draws thousands of accelerators with hard Gumbel-softmax,
+evaluates them together, and moves gamma by the straight-through gradient of the
+GS_hard(gamma)-weighted cost (Auto-NBA, eq. 8).
 """
 
 from __future__ import annotations
@@ -35,7 +37,9 @@ from autonba.search.spaces import HardwareSpace
 
 LARGE = 40  # layers from which buffers may cost a little speed
 EXACT_CHECKS = 40  # candidates, best first, that are checked exactly before the search gives up
-PAIRS = 40_000  # of the pairs of factors that polishing changes in a round; where there are more, a random choice of them
+# of the pairs of factors that polishing changes in a round; where there are more, a random choice
+# of them
+PAIRS = 40_000
 CORRECTED = (*RESOURCES, "latency", "energy")  # estimates that are corrected by exact figures
 
 
@@ -50,8 +54,8 @@ class Target:
 
 @dataclass(frozen=True, kw_only=True)
 class Design:
-    """A checked accelerator with its buffers: cycles an image in the long run and whether they are proven to be, exact resources,
-    pJ an image."""
+    """A checked accelerator with its buffers: cycles an image in the long run and whether they are
+    proven to be, exact resources, pJ an image."""
 
     accelerator: Accelerator
     cycles: float
@@ -74,7 +78,9 @@ class Design:
 
 
 class AcceleratorSearch:
-    """gamma and the best accelerator so far; `step` may be called with another network each time."""
+    """gamma and the best accelerator so far; `step` may be called with another network each
+    time.
+    """
 
     def __init__(
         self,
@@ -90,7 +96,13 @@ class AcceleratorSearch:
         self.annealing = annealing or Annealing(first=2.0, last=0.5)
         self.generator = torch.Generator().manual_seed(seed)
         n, lanes = space.chunks, len(space.lanes)
-        self.sizes = [n, *[2] * n, *[lanes] * (3 * n), *[len(cand.MULTIPLIERS)] * n, *[n] * len(self.slots)]
+        self.sizes = [
+            n,
+            *[2] * n,
+            *[lanes] * (3 * n),
+            *[len(cand.MULTIPLIERS)] * n,
+            *[n] * len(self.slots),
+        ]
         self.mask = torch.zeros(len(self.sizes), max(self.sizes))
         for row, size in enumerate(self.sizes):
             self.mask[row, size:] = -1e9
@@ -98,7 +110,9 @@ class AcceleratorSearch:
         self.optimizer = torch.optim.Adam([self.gamma], lr=rate, betas=(0.5, 0.9))
         self.best: Candidates | None = None
         self.champions: Candidates | None = None  # the best of each number of chunks
-        self.correction = dict.fromkeys(CORRECTED, 1.0)  # exact figures over estimated ones, set by `calibrate`
+        self.correction = dict.fromkeys(
+            CORRECTED, 1.0
+        )  # exact figures over estimated ones, set by `calibrate`
 
     def candidates(self, choice_BF: Tensor) -> Candidates:
         """Candidates of choices (B, factors) in the order of `sizes`."""
@@ -118,7 +132,9 @@ class AcceleratorSearch:
 
     def choices(self, c: Candidates) -> Tensor:
         """Inverse of `candidates` for legal candidates."""
-        return torch.cat([c.count[:, None], c.kind, c.out, c.into, c.drain, c.multiplier, c.chunk], dim=1)
+        return torch.cat(
+            [c.count[:, None], c.kind, c.out, c.into, c.drain, c.multiplier, c.chunk], dim=1
+        )
 
     def smallest(self) -> Candidates:
         """One chunk with one multiplier built of LUTs."""
@@ -144,7 +160,9 @@ class AcceleratorSearch:
         self.optimizer.load_state_dict(state["optimizer"])
         self.generator.set_state(state["generator"])
         self.correction = dict(state["correction"])
-        self.best, self.champions = (None if state[n] is None else self.candidates(state[n]) for n in ("best", "champions"))
+        self.best, self.champions = (
+            None if state[n] is None else self.candidates(state[n]) for n in ("best", "champions")
+        )
 
     def random(self, count: int) -> Candidates:
         """Candidates drawn uniformly over the choices of every factor."""
@@ -166,14 +184,20 @@ class AcceleratorSearch:
         return self.goal.score(self.costs(tables, c))
 
     def calibrate(self, network: Network, tables: NetworkTables, *, count: int = 24) -> None:
-        """Set `correction` to the median ratio of exact and estimated figures of random accelerators."""
+        """Set `correction` to the median ratio of exact and estimated figures of random
+        accelerators.
+        """
         most = self.goal.limits.get("multipliers", math.inf)
         pool = self.random(64 * count)
         self.correction = dict.fromkeys(CORRECTED, 1.0)
         small = (self.costs(tables, pool).resources["multipliers"] <= most).nonzero()[:count, 0]
         drawn = pool.pick(small)
         guess = self.costs(tables, drawn)
-        wanted = [n for n in CORRECTED if n != "latency" or "latency" in {**self.goal.limits, **self.goal.weights}]
+        wanted = [
+            n
+            for n in CORRECTED
+            if n != "latency" or "latency" in {**self.goal.limits, **self.goal.weights}
+        ]
         designs = [
             exact(
                 network,
@@ -194,12 +218,16 @@ class AcceleratorSearch:
         """One draw of `samples` accelerators and one update of gamma; returns the best score."""
         temperature = self.annealing.at(progress)
         noise = gumbel((samples, *self.mask.shape), self.generator)
-        weight_BFK = straight_through(torch.softmax((self.gamma + self.mask + noise) / temperature, dim=-1))
+        weight_BFK = straight_through(
+            torch.softmax((self.gamma + self.mask + noise) / temperature, dim=-1)
+        )
         choice_BF = weight_BFK.detach().argmax(-1)
         drawn = self.candidates(choice_BF)
         points = self.score(tables, drawn)
         advantage = ((points - points.mean()) / (points.std() + 1e-9)).clamp(-3, 3).float()
-        chosen = weight_BFK.gather(-1, choice_BF[..., None])[..., 0]  # 1 forward, Gumbel-softmax gradient backward
+        chosen = weight_BFK.gather(-1, choice_BF[..., None])[
+            ..., 0
+        ]  # 1 forward, Gumbel-softmax gradient backward
         loss = (advantage[:, None] * chosen).mean(0).sum()
         self.optimizer.zero_grad()
         torch.autograd.backward([loss])
@@ -214,11 +242,17 @@ class AcceleratorSearch:
         found = self.score(tables, joined)
         self.best = joined.pick(found.argmin()[None])
         own = [(joined.count == n).nonzero()[:, 0] for n in range(self.space.chunks)]
-        self.champions = joined.pick(torch.stack([index[found[index].argmin()] for index in own if len(index)]))
+        self.champions = joined.pick(
+            torch.stack([index[found[index].argmin()] for index in own if len(index)])
+        )
         return float(found.min())
 
-    def polish(self, tables: NetworkTables, start: Candidates, rounds: int = 30) -> list[Candidates]:
-        """Better and better candidates from `start`, each the best of all that differ in one or two factors."""
+    def polish(
+        self, tables: NetworkTables, start: Candidates, rounds: int = 30
+    ) -> list[Candidates]:
+        """Better and better candidates from `start`, each the best of all that differ in one or two
+        factors.
+        """
         moves = [(row, value) for row, size in enumerate(self.sizes) for value in range(size)]
         rows, values = (torch.tensor(t) for t in zip(*moves, strict=True))
         first, second = torch.triu_indices(len(moves), len(moves), 1)
@@ -234,7 +268,9 @@ class AcceleratorSearch:
             for part in pairs:
                 near[number, rows[part]] = values[part]
             drawn = self.candidates(near)
-            points = torch.cat([self.score(tables, drawn.pick(part)) for part in torch.split(number, 4096)])
+            points = torch.cat(
+                [self.score(tables, drawn.pick(part)) for part in torch.split(number, 4096)]
+            )
             if float(points.min()) >= best - 1e-9:
                 break
             best = float(points.min())
@@ -254,8 +290,9 @@ def exact(
 ) -> Design:
     """Buffers, schedule and resources of an accelerator for an integer network.
 
-    Without `sized`, buffers are the accelerator's own (`given`) or the smallest that work; for the latter, cycles are the busiest
-    chunk's, and those of the first image are simulated only if `timed`.
+    Without `sized`, buffers are the accelerator's own (`given`) or the smallest that work; for the
+    latter, cycles are the busiest chunk's, and those of the first image are simulated only if
+    `timed`.
     """
     if sized:
         whole = size_buffers(network, accelerator, LOSS if len(network.layers) > LARGE else 0.0)
@@ -310,7 +347,11 @@ def search(
     best_of = [engine.score(tables, cand.join(path)) for path in paths]
     curve.append(min(float(points.min()) for points in best_of))
     pool = cand.join(
-        [*itertools.chain.from_iterable(paths), ranked(engine, tables, samples, EXACT_CHECKS), engine.smallest()]
+        [
+            *itertools.chain.from_iterable(paths),
+            ranked(engine, tables, samples, EXACT_CHECKS),
+            engine.smallest(),
+        ]
     )
     closest: tuple[float, str, float] | None = None
     best: Design | None = None
@@ -318,7 +359,14 @@ def search(
     order = engine.score(tables, pool).argsort(stable=True).tolist()
     for index in dict.fromkeys([*order[:EXACT_CHECKS], len(pool) - 1]):
         accelerator = cand.accelerator(tables, engine.space, pool, index)
-        design = exact(network, accelerator, engine.target, weights=weights, sized=False, timed="latency" in goal.limits)
+        design = exact(
+            network,
+            accelerator,
+            engine.target,
+            weights=weights,
+            sized=False,
+            timed="latency" in goal.limits,
+        )
         excess = goal.excess(design.figures)
         if not excess:  # fits with the smallest buffers; now with those that lose no speed
             design = exact(network, accelerator, engine.target, weights=weights)
@@ -349,31 +397,45 @@ def missed(name: str, need: float, target: Target) -> str:
     where = f"on {target.board.name} at {clock:g} MHz"
     if name == "cycles":
         return (
-            f"min-fps must be at most {clock * 1e6 / need:.1f} images/s {where} with the other limits, "
-            f"not {clock * 1e6 / limit:g}; lower it, loosen another limit, or take a larger board or a smaller network"
+            f"min-fps must be at most {clock * 1e6 / need:.1f} images/s {where} with the other"
+            f" limits, not {clock * 1e6 / limit:g}; lower it, loosen another limit, or take a"
+            " larger board or a smaller network"
         )
     if name in ("latency", "energy"):
-        key, unit, scale = ("max-latency-ms", "ms", 1e-3 / clock) if name == "latency" else ("max-energy-uj", "uJ", 1e-6)
+        key, unit, scale = (
+            ("max-latency-ms", "ms", 1e-3 / clock)
+            if name == "latency"
+            else ("max-energy-uj", "uJ", 1e-6)
+        )
         return (
-            f"{key} must be at least {need * scale:.4g} {unit} {where} with the other limits, not {limit * scale:.4g}; raise it, "
-            "loosen another limit, or take a smaller network"
+            f"{key} must be at least {need * scale:.4g} {unit} {where} with the other limits, not"
+            f" {limit * scale:.4g}; raise it, loosen another limit, or take a smaller network"
         )
     return (
-        f"the network needs at least {math.ceil(need)} {name} on {target.board.name}, and the limit is "
-        f"{limit:g}; raise the limit, take a larger board or a smaller network"
+        f"the network needs at least {math.ceil(need)} {name} on {target.board.name}, and the limit"
+        f" is {limit:g}; raise the limit, take a larger board or a smaller network"
     )
 
 
 def check_possible(network: Network, engine: AcceleratorSearch, tables: NetworkTables) -> None:
     """Raise CapacityError where even the smallest accelerator of the space exceeds a limit."""
-    design = exact(network, cand.accelerator(tables, engine.space, engine.smallest()), engine.target, sized=False)
-    excess = {name: by for name, by in engine.goal.excess(design.figures).items() if name in RESOURCES}
+    design = exact(
+        network,
+        cand.accelerator(tables, engine.space, engine.smallest()),
+        engine.target,
+        sized=False,
+    )
+    excess = {
+        name: by for name, by in engine.goal.excess(design.figures).items() if name in RESOURCES
+    }
     if excess:
         name = max(excess, key=lambda n: excess[n])
         raise OutOfReachError(name, design.figures[name], engine.target)
 
 
-def ranked(engine: AcceleratorSearch, tables: NetworkTables, samples: int, count: int) -> Candidates:
+def ranked(
+    engine: AcceleratorSearch, tables: NetworkTables, samples: int, count: int
+) -> Candidates:
     """The `count` best of `samples` draws from gamma as it is."""
     noise = gumbel((samples, *engine.mask.shape), engine.generator)
     drawn = engine.candidates((engine.gamma.detach() + engine.mask + noise).argmax(-1))
@@ -390,10 +452,11 @@ def random_designs(
     batch: int = 4096,
     batches: int = 200,
 ) -> list[dict[str, Any]]:
-    """`count` accelerators drawn uniformly from the same space, within the same limits: cycles and resources of each.
+    """`count` accelerators drawn uniformly from the same space, within the same limits: cycles and
+    resources of each.
 
-    Cycles are the steady-state bound, which flatters them: their real schedule is never faster. Fewer are returned where
-    the space within the limits is too small to hit.
+    Cycles are the steady-state bound, which flatters them: their real schedule is never faster.
+    Fewer are returned where the space within the limits is too small to hit.
     """
     designs: list[dict[str, Any]] = []
     for _ in range(batches):
@@ -409,7 +472,9 @@ def random_designs(
                 weights=weights,
                 sized=False,
             )
-            if any(name in (*RESOURCES, "multipliers") for name in engine.goal.excess(design.figures)):
+            if any(
+                name in (*RESOURCES, "multipliers") for name in engine.goal.excess(design.figures)
+            ):
                 continue
             r = design.resources
             designs.append(
@@ -427,5 +492,9 @@ def random_designs(
 
 
 def within(goal: Goal, costs: Costs) -> Tensor:
-    """Whether each candidate keeps the limits on resources (B,); time and energy are what random designs are compared by."""
-    return replace(goal, limits={n: v for n, v in goal.limits.items() if n in (*RESOURCES, "multipliers")}).feasible(costs)
+    """Whether each candidate keeps the limits on resources (B,); time and energy are what random
+    designs are compared by.
+    """
+    return replace(
+        goal, limits={n: v for n, v in goal.limits.items() if n in (*RESOURCES, "multipliers")}
+    ).feasible(costs)

@@ -1,6 +1,7 @@
 """Data sets as uint8 images (N, C, H, W) with a fixed, stated split.
 
-They come as the embedded digits, a folder with a folder of images a class, CIFAR's own pickled batches, or NumPy arrays.
+They come as the embedded digits, a folder with a folder of images a class, CIFAR's own pickled
+batches, or NumPy arrays.
 """
 
 from __future__ import annotations
@@ -59,8 +60,8 @@ class Split:
 class Dataset:
     """Three disjoint splits; `train` trains weights, `val` architecture, `test` only measures.
 
-    The derived network is trained on `fit`: both, but for `held`, the validation images that say how good a trained network is
-    wherever something is chosen. So nothing is chosen by `test`.
+    The derived network is trained on `fit`: both, but for `held`, the validation images that say
+    how good a trained network is wherever something is chosen. So nothing is chosen by `test`.
     """
 
     name: str
@@ -82,15 +83,20 @@ class Dataset:
 
     @property
     def held(self) -> Split:
-        """An eighth of the validation images, stratified and always the same, on which no weight is trained."""
+        """An eighth of the validation images, stratified and always the same, on which no weight is
+        trained.
+        """
         return self._parted[1]
 
     @property
     def fit(self) -> Split:
-        """Training images and the other validation images: what the derived network is trained on."""
+        """Training images and the other validation images: what the derived network is trained
+        on.
+        """
         rest = self._parted[0]
         return Split(
-            images=np.concatenate([self.train.images, rest.images]), labels=np.concatenate([self.train.labels, rest.labels])
+            images=np.concatenate([self.train.images, rest.images]),
+            labels=np.concatenate([self.train.labels, rest.labels]),
         )
 
 
@@ -105,9 +111,10 @@ def load(
 ) -> Dataset:
     """'digits', the path of a folder (of images, or of CIFAR's batches), or of an .npz file.
 
-    `shape` (C, H, W) and `classes` are those of a network that shall read the images; without, the first file decides.
-    `val` and `test` size the splits that the files do not hold themselves, as a fraction of the images that are left to draw
-    from (test is drawn first) or, from 1 on, a number of images. Raises DataError naming the file that cannot be read.
+    `shape` (C, H, W) and `classes` are those of a network that shall read the images; without, the
+    first file decides. `val` and `test` size the splits that the files do not hold themselves, as a
+    fraction of the images that are left to draw from (test is drawn first) or, from 1 on, a number
+    of images. Raises DataError naming the file that cannot be read.
     """
     path = Path(name)
     if name == "digits":
@@ -122,7 +129,8 @@ def load(
             dataset = _drawn(name_of(name), array_files.cifar(folder), val, test)
     else:
         raise DataError(
-            f"dataset must be 'digits', a folder of images or of CIFAR's batches, or an .npz file, and {name!r} is none of these"
+            "dataset must be 'digits', a folder of images or of CIFAR's batches, or an .npz file,"
+            f" and {name!r} is none of these"
         )
     if shape is not None and shape != dataset.shape:
         raise DataError(
@@ -131,7 +139,8 @@ def load(
         )
     if classes is not None and tuple(classes) != dataset.classes:
         raise DataError(
-            f"dataset {name!r} must have the network's classes {list(classes)}, not {list(dataset.classes)}"
+            f"dataset {name!r} must have the network's classes {list(classes)}, not"
+            f" {list(dataset.classes)}"
         )
     return dataset
 
@@ -142,17 +151,31 @@ def name_of(dataset: str) -> str:
     if dataset == "digits" or not path.is_dir():
         return dataset if dataset == "digits" else path.stem
     folder = array_files.cifar_folder(path)
-    return path.name if folder is None else "cifar10" if (folder / "data_batch_1").is_file() else "cifar100"
+    return (
+        path.name
+        if folder is None
+        else "cifar10"
+        if (folder / "data_batch_1").is_file()
+        else "cifar100"
+    )
 
 
 def digits(val: float | None = None, test: float | None = None) -> Dataset:
-    """scikit-learn's 1797 digits, 8x8, pixel 0..16 as round(v * 255 / 16); 1149 / 288 / 360 images, stratified."""
+    """scikit-learn's 1797 digits, 8x8, pixel 0..16 as round(v * 255 / 16); 1149 / 288 / 360 images,
+    stratified.
+    """
     from sklearn.datasets import load_digits
 
     raw = load_digits()
     images = np.floor(raw.images * 255 / 16 + 0.5).astype(np.uint8)[:, None]
     whole = {"train": Split(images=images, labels=raw.target.astype(np.int64))}
-    return _split("digits", whole, tuple(str(d) for d in range(10)), val or DIGITS_VALIDATION, test or DIGITS_TEST)
+    return _split(
+        "digits",
+        whole,
+        tuple(str(d) for d in range(10)),
+        val or DIGITS_VALIDATION,
+        test or DIGITS_TEST,
+    )
 
 
 def image_folder(
@@ -163,15 +186,22 @@ def image_folder(
     test: float | None = None,
     tick: Tick = lambda done: None,
 ) -> Dataset:
-    """A folder `root/train/<class>/*` (with `root/test/<class>/*` or `root/val/<class>/*` where they exist) or `root/<class>/*`.
+    """A folder `root/train/<class>/*` (with `root/test/<class>/*` or `root/val/<class>/*` where
+    they exist) or `root/<class>/*`.
 
-    The first image (by name) fixes size and grey or colour unless `shape` does; others are resized to it. Splits that
-    do not exist as folders are drawn from the training images, stratified, always the same.
+    The first image (by name) fixes size and grey or colour unless `shape` does; others are resized
+    to it. Splits that do not exist as folders are drawn from the training images, stratified,
+    always the same.
     """
     train_root = root / "train" if (root / "train").is_dir() else root
-    classes = tuple(sorted(p.name for p in train_root.iterdir() if p.is_dir() and not p.name.startswith(".")))
+    classes = tuple(
+        sorted(p.name for p in train_root.iterdir() if p.is_dir() and not p.name.startswith("."))
+    )
     if len(classes) < 2:
-        raise DataError(f"{train_root}: the folder must hold at least two folders, one a class, not {len(classes)}")
+        raise DataError(
+            f"{train_root}: the folder must hold at least two folders, one a class, not"
+            f" {len(classes)}"
+        )
     files = {"train": _files(train_root, classes)}
     for name in ("val", "test"):
         if train_root != root and (root / name).is_dir():
@@ -180,24 +210,38 @@ def image_folder(
         shape = _shape_of(files["train"][0][0])
     count, done, splits = sum(len(own) for own in files.values()), 0, {}
     for name, own in files.items():
-        splits[name] = _read(own, shape, lambda part, done=done, own=own: tick((done + part * len(own)) / count))  # type: ignore[misc]
+        splits[name] = _read(
+            own, shape, lambda part, done=done, own=own: tick((done + part * len(own)) / count)
+        )  # type: ignore[misc]
         done += len(own)
     return _split(root.name, splits, classes, val, test)
 
 
 def _drawn(name: str, found: array_files.Parts, val: float | None, test: float | None) -> Dataset:
-    splits = {split: Split(images=images, labels=labels) for split, (images, labels) in found.parts.items()}
+    splits = {
+        split: Split(images=images, labels=labels)
+        for split, (images, labels) in found.parts.items()
+    }
     return _split(name, splits, found.classes, val, test)
 
 
 def _split(
-    name: str, splits: dict[str, Split], classes: tuple[str, ...], val: float | None, test: float | None
+    name: str,
+    splits: dict[str, Split],
+    classes: tuple[str, ...],
+    val: float | None,
+    test: float | None,
 ) -> Dataset:
-    """The splits that are there, and those that are missing drawn from the training images: stratified, always the same."""
+    """The splits that are there, and those that are missing drawn from the training images:
+    stratified, always the same.
+    """
     for offset, (split, size) in enumerate((("test", test), ("val", val))):
         if split in splits:
             if size is not None:
-                raise DataError(f"{split} must not be given for data set {name!r}, which has {split} images of its own")
+                raise DataError(
+                    f"{split} must not be given for data set {name!r}, which has {split} images of"
+                    " its own"
+                )
             continue
         whole = splits["train"]
         count = _count(split, size, len(whole), len(classes))
@@ -205,11 +249,14 @@ def _split(
         splits = {**splits, "train": whole.take(rest), split: whole.take(part)}
     for split, own in splits.items():
         if not len(own):
-            raise DataError(f"data set {name!r}: the {split} split must hold images, and it is empty; add images")
+            raise DataError(
+                f"data set {name!r}: the {split} split must hold images, and it is empty; add"
+                " images"
+            )
         if own.shape != splits["train"].shape:
             raise DataError(
-                f"data set {name!r}: {split} images must have the training images' shape {list(splits['train'].shape)}, "
-                f"not {list(own.shape)}"
+                f"data set {name!r}: {split} images must have the training images' shape"
+                f" {list(splits['train'].shape)}, not {list(own.shape)}"
             )
     return Dataset(name=name, classes=classes, **splits)
 
@@ -220,7 +267,8 @@ def _count(split: str, size: float | None, images: int, classes: int) -> int:
         return max(classes, images // round(1 / FRACTION))
     if not 0 < size < images or (size >= 1 and size != int(size)):
         raise DataError(
-            f"{split} must be a fraction above 0 and below 1, or a whole number of images below {images}, not {size!r}"
+            f"{split} must be a fraction above 0 and below 1, or a whole number of images below"
+            f" {images}, not {size!r}"
         )
     return round(size * images) if size < 1 else int(size)
 
@@ -228,9 +276,13 @@ def _count(split: str, size: float | None, images: int, classes: int) -> int:
 def _files(root: Path, classes: Sequence[str]) -> list[tuple[Path, int]]:
     found = []
     for label, name in enumerate(classes):
-        own = sorted(p for p in (root / name).glob("*") if p.is_file() and not p.name.startswith("."))
+        own = sorted(
+            p for p in (root / name).glob("*") if p.is_file() and not p.name.startswith(".")
+        )
         if not own:
-            raise DataError(f"{root / name}: the folder must hold at least one image, and it holds none")
+            raise DataError(
+                f"{root / name}: the folder must hold at least one image, and it holds none"
+            )
         found += [(p, label) for p in own]
     return found
 
@@ -243,8 +295,9 @@ def _open(path: Path) -> Any:
         image.load()
     except Exception as error:  # Pillow raises many kinds for damaged files
         raise DataError(
-            f"{path}: the file must be a readable image ({str(error).splitlines()[0] if str(error) else type(error).__name__}); "
-            "mend or remove it"
+            f"{path}: the file must be a readable image"
+            f" ({str(error).splitlines()[0] if str(error) else type(error).__name__}); mend or"
+            " remove it"
         ) from None
     return image
 
@@ -276,14 +329,18 @@ def _read(files: Sequence[tuple[Path, int]], shape: tuple[int, int, int], tick: 
         return last
 
     Image.init()  # else the threads race to load Pillow's plugins
-    with redirect_stderr(io.StringIO()), ThreadPoolExecutor(min(READERS, os.cpu_count() or 1)) as pool:
+    with (
+        redirect_stderr(io.StringIO()),
+        ThreadPoolExecutor(min(READERS, os.cpu_count() or 1)) as pool,
+    ):
         for last in pool.map(read_all, range(0, len(files), READ_AT_ONCE)):
             tick(last / len(files))
     return Split(images=images, labels=np.array([label for _, label in files], dtype=np.int64))
 
 
 def in_turn(labels: Labels, count: int | None = None) -> npt.NDArray[np.int64]:
-    """Numbers of `count` images (of all by default), the classes taking turns as long as they have any; always the same.
+    """Numbers of `count` images (of all by default), the classes taking turns as long as they have
+    any; always the same.
 
     So every beginning of it holds an equal share of each class, however the images are sorted.
     """
@@ -296,7 +353,9 @@ def in_turn(labels: Labels, count: int | None = None) -> npt.NDArray[np.int64]:
 
 
 def spread(labels: Labels, seed: int) -> npt.NDArray[np.int64]:
-    """Numbers of all images, drawn so that every beginning holds each class in its share of the whole."""
+    """Numbers of all images, drawn so that every beginning holds each class in its share of the
+    whole.
+    """
     order = np.random.default_rng(seed).permutation(len(labels))
     position = np.empty(len(labels))  # place of each image within its class, as a fraction
     for label in np.unique(labels):
@@ -305,7 +364,11 @@ def spread(labels: Labels, seed: int) -> npt.NDArray[np.int64]:
     return order[np.argsort(position[order], kind="stable")]
 
 
-def _stratified(labels: Labels, count: int, seed: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Sorted indices (rest, part) with `count` in `part`, as even over the classes as `labels` are."""
+def _stratified(
+    labels: Labels, count: int, seed: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Sorted indices (rest, part) with `count` in `part`, as even over the classes as `labels`
+    are.
+    """
     ranked = spread(labels, seed)
     return np.sort(ranked[count:]), np.sort(ranked[:count])

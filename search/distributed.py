@@ -1,8 +1,10 @@
-"""Data-parallel search and training under `torchrun`: every process works on its share of each batch.
+"""Data-parallel search and training under `torchrun`: every process works on its share of each
+batch.
 
-Every process draws the same random numbers, from the same seed, for the whole (global) batch and then computes its own
-share of it; batch statistics are those of the global batch; gradients are averaged. So P processes take the steps of one,
-up to the order of sums. Only the main process (rank 0) writes files. With one process every function here does nothing.
+Every process draws the same random numbers, from the same seed, for the whole (global) batch and
+then computes its own share of it; batch statistics are those of the global batch; gradients are
+averaged. So P processes take the steps of one, up to the order of sums. Only the main process (rank
+0) writes files. With one process every function here does nothing.
 Suffixes: N images, C channels, H rows, W columns.
 """
 
@@ -25,9 +27,11 @@ T = TypeVar("T")
 
 @contextmanager
 def session() -> Iterator[None]:
-    """Joins the processes that `torchrun` started (environment WORLD_SIZE, RANK, …), and stays with them until this one ends.
+    """Joins the processes that `torchrun` started (environment WORLD_SIZE, RANK, …), and stays with
+    them until this one ends.
 
-    gloo carries tensors of the CPU, nccl those of CUDA, where this process takes the GPU LOCAL_RANK.
+    gloo carries tensors of the CPU, nccl those of CUDA, where this process takes the GPU
+    LOCAL_RANK.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) < 2 or dist.is_initialized():
         yield
@@ -62,7 +66,9 @@ def barrier() -> None:
 
 
 def from_main(make: Callable[[], T]) -> T:
-    """What `make` returns on the main process, on every process; an error there is raised everywhere."""
+    """What `make` returns on the main process, on every process; an error there is raised
+    everywhere.
+    """
     if world() == 1:
         return make()
     box: list[Any] = [None, None]
@@ -78,11 +84,15 @@ def from_main(make: Callable[[], T]) -> T:
 
 
 def shard(batch: Tensor) -> Tensor:
-    """This process's share of the first axis of `batch`; raises SpecError where it cannot be shared evenly."""
+    """This process's share of the first axis of `batch`; raises SpecError where it cannot be shared
+    evenly.
+    """
     if world() == 1:
         return batch
     if len(batch) % world():
-        raise SpecError(f"batch must be a multiple of the number of processes, {world()}, not {len(batch)}")
+        raise SpecError(
+            f"batch must be a multiple of the number of processes, {world()}, not {len(batch)}"
+        )
     size = len(batch) // world()
     return batch[rank() * size : (rank() + 1) * size]
 
@@ -90,7 +100,8 @@ def shard(batch: Tensor) -> Tensor:
 def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
     """Replace every gradient by its mean over the processes: that of the global batch's mean loss.
 
-    All processes must hold gradients for the same parameters (they do, since they draw the same paths).
+    All processes must hold gradients for the same parameters (they do, since they draw the same
+    paths).
     """
     if world() == 1:
         return
@@ -100,7 +111,9 @@ def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
     flat = torch.cat([g.reshape(-1) for g in gradients])
     dist.all_reduce(flat)
     flat /= world()
-    for gradient, part in zip(gradients, torch.split(flat, [g.numel() for g in gradients]), strict=True):
+    for gradient, part in zip(
+        gradients, torch.split(flat, [g.numel() for g in gradients]), strict=True
+    ):
         gradient.copy_(part.reshape(gradient.shape))
 
 
@@ -149,10 +162,14 @@ class GlobalBatchNorm2d(nn.BatchNorm2d):
 
 
 class _GlobalNorm(torch.autograd.Function):
-    """Normalization by statistics summed over the processes; two passes, as exact as torch's own."""
+    """Normalization by statistics summed over the processes; two passes, as exact as torch's
+    own.
+    """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, gain: Tensor, shift: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor, int]:
+    def forward(
+        ctx: Any, x: Tensor, gain: Tensor, shift: Tensor, eps: float
+    ) -> tuple[Tensor, Tensor, Tensor, int]:
         count = x.numel() // x.shape[1] * world()
         mean_C = total(x.sum(dim=(0, 2, 3))) / count
         centred = x - mean_C[:, None, None]
@@ -170,5 +187,7 @@ class _GlobalNorm(torch.autograd.Function):
         dy = gradients[0]
         own = torch.stack([dy.sum(dim=(0, 2, 3)), (dy * normal).sum(dim=(0, 2, 3))])
         all_2C = total(own) / ctx.count
-        dx = (dy - all_2C[0][:, None, None] - normal * all_2C[1][:, None, None]) * (gain * inverse_C)[:, None, None]
+        dx = (dy - all_2C[0][:, None, None] - normal * all_2C[1][:, None, None]) * (
+            gain * inverse_C
+        )[:, None, None]
         return dx, own[1], own[0], None

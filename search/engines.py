@@ -1,9 +1,11 @@
-"""Engines that search any `Problem`: differentiable (DAS), evolutionary and random, with one interface and one kind of result.
+"""Engines that search any `Problem`: differentiable (DAS), evolutionary and random, with one
+interface and one kind of result.
 
-DAS is Auto-NBA's eq. 8: gamma holds one logit vector for each design factor; a step draws thousands of candidates with hard
-Gumbel-softmax, evaluates them together and moves gamma by the straight-through gradient of their cost, ranked. Its best draws
-are then crossed, as the evolutionary engine does it, and the best is polished: every candidate that differs in one factor, and
-the pairs of such moves that promise most.
+DAS is Auto-NBA's eq. 8: gamma holds one logit vector for each design factor; a step draws thousands
+of candidates with hard Gumbel-softmax, evaluates them together and moves gamma by the
+straight-through gradient of their cost, ranked. Its best draws
+are then crossed, as the evolutionary engine does it, and the best is polished: every candidate that
+differs in one factor, and the pairs of such moves that promise most.
 Suffixes: B candidates, F factors, K choices of the factor with most, M moves of one factor.
 """
 
@@ -31,8 +33,17 @@ def uniform(sizes_F: Tensor, count: int, generator: torch.Generator) -> Tensor:
     return torch.minimum(drawn, sizes_F - 1)
 
 
-def random_search(problem: Problem, *, seed: int, evaluations: int, seconds: float | None = None, batch: int = CHUNK) -> Found:
-    """The best of `evaluations` candidates drawn uniformly, or of as many as `seconds` of CPU time allow."""
+def random_search(
+    problem: Problem,
+    *,
+    seed: int,
+    evaluations: int,
+    seconds: float | None = None,
+    batch: int = CHUNK,
+) -> Found:
+    """The best of `evaluations` candidates drawn uniformly, or of as many as `seconds` of CPU time
+    allow.
+    """
     record = Record(problem, evaluations=evaluations, seconds=seconds)
     generator = torch.Generator().manual_seed(seed)
     sizes_F = torch.tensor(problem.sizes)
@@ -53,12 +64,21 @@ def evolutionary(
 ) -> Found:
     """An elitist genetic algorithm: the best `population` of parents and `batch` children live on.
 
-    A child takes each factor from one of two parents that won tournaments of two, then draws `mutations` factors anew on average.
+    A child takes each factor from one of two parents that won tournaments of two, then draws
+    `mutations` factors anew on average.
     """
     record = Record(problem, evaluations=evaluations, seconds=seconds)
     generator = torch.Generator().manual_seed(seed)
     alive_BF = uniform(torch.tensor(problem.sizes), min(population, evaluations), generator)
-    breed(record, alive_BF, generator, evaluations=evaluations, population=population, batch=batch, mutations=mutations)
+    breed(
+        record,
+        alive_BF,
+        generator,
+        evaluations=evaluations,
+        population=population,
+        batch=batch,
+        mutations=mutations,
+    )
     return record.found()
 
 
@@ -72,7 +92,9 @@ def breed(
     batch: int,
     mutations: float,
 ) -> None:
-    """What `evolutionary` does, from candidates `alive_BF` on, until `evaluations` more are made or the budget is spent."""
+    """What `evolutionary` does, from candidates `alive_BF` on, until `evaluations` more are made or
+    the budget is spent.
+    """
     sizes_F = torch.tensor(record.problem.sizes)
     factors = len(sizes_F)
     end = record.count + evaluations
@@ -92,7 +114,9 @@ def breed(
 
 def distinct(choice_BF: Tensor) -> tuple[Tensor, Tensor]:
     """The different candidates among `choice_BF`, and the number of the first of each."""
-    key_F = torch.randint(1, 2**62, (choice_BF.shape[1],), generator=torch.Generator().manual_seed(1))
+    key_F = torch.randint(
+        1, 2**62, (choice_BF.shape[1],), generator=torch.Generator().manual_seed(1)
+    )
     key_B = (choice_BF * key_F).sum(1)  # wraps around
     sorted_B, order = key_B.sort(stable=True)
     first_B = torch.ones(len(order), dtype=torch.bool)
@@ -102,7 +126,9 @@ def distinct(choice_BF: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class Gamma:
-    """One logit vector for each factor (K, F), moved by Adam along the straight-through gradient of eq. 8."""
+    """One logit vector for each factor (K, F), moved by Adam along the straight-through gradient of
+    eq. 8.
+    """
 
     def __init__(self, sizes: Sequence[int], *, rate: float, generator: torch.Generator) -> None:
         self.generator, self.rate = generator, rate
@@ -110,26 +136,45 @@ class Gamma:
         self.sizes_F = torch.tensor(sizes)
         absent_KF = torch.arange(max(sizes))[:, None] >= self.sizes_F
         self.logits_KF = torch.zeros(absent_KF.shape).masked_fill(absent_KF, -1e9)
-        self.mean_KF, self.square_KF, self.steps = torch.zeros_like(self.logits_KF), torch.zeros_like(self.logits_KF), 0
+        self.mean_KF, self.square_KF, self.steps = (
+            torch.zeros_like(self.logits_KF),
+            torch.zeros_like(self.logits_KF),
+            0,
+        )
 
     def noise(self, count: int) -> Tensor:
-        """Standard Gumbel noise (count,), from a random place of a pool: to draw it each time takes longer than all else."""
+        """Standard Gumbel noise (count,), from a random place of a pool: to draw it each time takes
+        longer than all else.
+        """
         if self.pool is None or len(self.pool) < 2 * count:
-            self.pool = torch.rand(max(POOL, 2 * count), generator=self.generator).clamp_(min=1e-9).log_().neg_().log_().neg_()
+            self.pool = (
+                torch.rand(max(POOL, 2 * count), generator=self.generator)
+                .clamp_(min=1e-9)
+                .log_()
+                .neg_()
+                .log_()
+                .neg_()
+            )
         start = int(torch.randint(len(self.pool) - count, (), generator=self.generator))
         return self.pool[start : start + count]
 
     def draw(self, samples: int, temperature: float) -> tuple[Tensor, Tensor]:
-        """Hard Gumbel-softmax: the choices (B, F), and the soft sample (K, B, F) whose gradient they take."""
+        """Hard Gumbel-softmax: the choices (B, F), and the soft sample (K, B, F) whose gradient
+        they take.
+        """
         choices, factors = self.logits_KF.shape
         noise_KBF = self.noise(choices * samples * factors).view(choices, samples, factors)
         soft_KBF = torch.softmax((noise_KBF + self.logits_KF[:, None]).mul_(1 / temperature), dim=0)
         return soft_KBF.max(0).indices, soft_KBF
 
-    def update(self, choice_BF: Tensor, soft_KBF: Tensor, cost_B: Tensor, temperature: float) -> None:
-        """One step of Adam down the gradient of mean_B cost * product_F GS_hard(gamma^f)[choice], cost less its mean.
+    def update(
+        self, choice_BF: Tensor, soft_KBF: Tensor, cost_B: Tensor, temperature: float
+    ) -> None:
+        """One step of Adam down the gradient of mean_B cost * product_F GS_hard(gamma^f)[choice],
+        cost less its mean.
 
-        The product is 1 in the forward pass; backward, the derivative of its factor f is that of the soft sample at the
+        The product is 1 in the forward pass; backward, the derivative of its factor f is that of
+        the soft sample at the
         choice: soft[choice] * (onehot(choice) - soft) / temperature.
         """
         push_BF = soft_KBF.amax(0) * cost_B[:, None]
@@ -138,7 +183,10 @@ class Gamma:
         self.steps += 1
         self.mean_KF = 0.5 * self.mean_KF + 0.5 * slope_KF
         self.square_KF = 0.9 * self.square_KF + 0.1 * slope_KF**2
-        mean_KF, square_KF = self.mean_KF / (1 - 0.5**self.steps), self.square_KF / (1 - 0.9**self.steps)
+        mean_KF, square_KF = (
+            self.mean_KF / (1 - 0.5**self.steps),
+            self.square_KF / (1 - 0.9**self.steps),
+        )
         self.logits_KF = self.logits_KF - self.rate * mean_KF / (square_KF.sqrt() + 1e-8)
 
     @property
@@ -153,13 +201,17 @@ class Gamma:
 
 
 def merit(score_B: Tensor, share: float = 0.1) -> Tensor:
-    """What eq. 8 weighs candidates with here (B,): -1 times a utility of the rank of the score, its mean 0 and its deviation 1.
+    """What eq. 8 weighs candidates with here (B,): -1 times a utility of the rank of the score, its
+    mean 0 and its deviation 1.
 
-    Only the best `share` differ, the more the better they are: the few draws that come close to the best within limits decide;
-    how bad the bad ones are (penalties, a chunk without lanes) is no news.
+    Only the best `share` differ, the more the better they are: the few draws that come close to the
+    best within limits decide; how bad the bad ones are (penalties, a chunk without lanes) is no
+    news.
     """
     count = len(score_B)
-    rank_B = torch.empty(count).scatter_(0, score_B.argsort(stable=True), torch.arange(count, dtype=torch.float32))
+    rank_B = torch.empty(count).scatter_(
+        0, score_B.argsort(stable=True), torch.arange(count, dtype=torch.float32)
+    )
     utility_B = (math.log(share * count + 1) - torch.log(rank_B + 1)).clamp_(min=0)
     return (utility_B.mean() - utility_B) / (utility_B.std(correction=0) + 1e-9)
 
@@ -177,11 +229,13 @@ def differentiable(
     temperature: float = 1.0,
     finish: bool = True,
 ) -> Found:
-    """DAS: `steps` draws of `samples` candidates. Where gamma settles earlier, it starts anew from even logits.
+    """DAS: `steps` draws of `samples` candidates. Where gamma settles earlier, it starts anew from
+    even logits.
 
-    With `finish`, half as many candidates are then crossed from the best draws, and the best is polished; a staged problem is
-    approached instead (`target`), until nothing helps or its budget is spent. All that is done `restarts` times: once, or, where
-    `evaluations` or `seconds` of CPU time are given, until they are spent.
+    With `finish`, half as many candidates are then crossed from the best draws, and the best is
+    polished; a staged problem is approached instead (`target`), until nothing helps or its budget
+    is spent. All that is done `restarts` times: once, or, where `evaluations` or `seconds` of CPU
+    time are given, until they are spent.
     """
     record = Record(problem, evaluations=evaluations, seconds=seconds)
     generator = torch.Generator().manual_seed(seed)
@@ -200,13 +254,23 @@ def differentiable(
             draws.append((choice_BF[best], points.rank[best]))
             drawn, left = drawn + 1, left - 1
         elite_BF, kept = distinct(torch.cat([choice_BF for choice_BF, _ in draws]))
-        elite_BF = elite_BF[torch.cat([rank_B for _, rank_B in draws])[kept].argsort(stable=True)[:ELITE]]
+        elite_BF = elite_BF[
+            torch.cat([rank_B for _, rank_B in draws])[kept].argsort(stable=True)[:ELITE]
+        ]
         if isinstance(problem, Staged):
             approach(record, problem, torch.cat([gamma.likeliest, elite_BF[:STARTS]]), generator)
             break
         if finish and record.left:
             elite_BF = elite_BF[: record.left]
-            breed(record, elite_BF, generator, evaluations=samples * drawn // 2, population=ELITE, batch=512, mutations=2.0)
+            breed(
+                record,
+                elite_BF,
+                generator,
+                evaluations=samples * drawn // 2,
+                population=ELITE,
+                batch=512,
+                mutations=2.0,
+            )
             for start_F in distinct(torch.cat([gamma.likeliest, record.best[None]]))[0]:
                 polish(record, start_F)
     return record.found()
@@ -215,7 +279,8 @@ def differentiable(
 def polish(record: Record, start_F: Tensor, *, width: int = 48, rounds: int = 60) -> None:
     """Go from `start_F` to the best neighbour as long as there is a better one.
 
-    Neighbours are all candidates that differ in one factor, and pairs of the most promising of these moves.
+    Neighbours are all candidates that differ in one factor, and pairs of the most promising of
+    these moves.
     """
     sizes = record.problem.sizes
     factor_M = torch.tensor([factor for factor, size in enumerate(sizes) for _ in range(size)])
@@ -233,7 +298,9 @@ def polish(record: Record, start_F: Tensor, *, width: int = 48, rounds: int = 60
             by_score = moves[points.score.argsort(stable=True)]
             by_value = moves[(points.value + 0.1 * points.score).argsort(stable=True)]
             first = torch.tensor(sorted({*by_value[:width].tolist(), *by_score[:width].tolist()}))
-            a, b = (t.flatten() for t in torch.meshgrid(first, by_score[: 2 * width], indexing="ij"))
+            a, b = (
+                t.flatten() for t in torch.meshgrid(first, by_score[: 2 * width], indexing="ij")
+            )
             apart = (factor_M[a] != factor_M[b]).nonzero()[: record.left, 0]
             a, b = a[apart], b[apart]
             pair_BF = here_F.repeat(len(a), 1)

@@ -13,11 +13,13 @@ from autonba.search.train import accuracy
 
 
 def evaluate(bundle: Bundle, dataset: str) -> dict[str, Any]:
-    """{'float', 'quantized', 'integer': fraction right on the test split, 'images': how many, 'differing_predictions': those
-    that integer and fake-quantized network class differently}; without search/model.npz, the integer network's alone.
+    """{'float', 'quantized', 'integer': fraction right on the test split, 'images': how many,
+    'differing_predictions': those that integer and fake-quantized network class differently};
+    without search/model.npz, the integer network's alone.
 
-    A test split that must be drawn from the images is the search's, by the size in report/search.json.
-    Raises DataError where the images do not suit the network, BundleError where search/model.npz is damaged.
+    A test split that must be drawn from the images is the search's, by the size in
+    report/search.json. Raises DataError where the images do not suit the network, BundleError where
+    search/model.npz is damaged.
     """
     network, weights = bundle.design.network, bundle.weights
     shape = (network.input.channels, network.input.height, network.input.width)
@@ -27,7 +29,9 @@ def evaluate(bundle: Bundle, dataset: str) -> dict[str, Any]:
     found: dict[str, Any] = {"images": len(test)}
     whole = golden.predict(network, weights, test.images.astype(np.int64))
     for name, quantized in (("float", False), ("quantized", True)) if arrays else ():
-        classes = reference.predict(network, export.from_arrays(arrays, name, network), test.images, quantized=quantized)
+        classes = reference.predict(
+            network, export.from_arrays(arrays, name, network), test.images, quantized=quantized
+        )
         found[name] = accuracy(classes, test)
         if quantized:
             found["differing_predictions"] = int((classes != whole).sum())
@@ -36,8 +40,14 @@ def evaluate(bundle: Bundle, dataset: str) -> dict[str, Any]:
 
 
 def _test_size(bundle: Bundle, dataset: str) -> float | None:
-    """Size of the test split that the search drew from this data set; None where it drew none, or a standard one."""
+    """Size of the test split that the search drew from this data set; None where it drew none, or a
+    standard one.
+    """
     path = bundle.path / "report" / "search.json"
     document = read_json(path) if path.is_file() else {}
-    size: float | None = document.get("split", {}).get("test") if document.get("dataset") == datasets.name_of(dataset) else None
+    size: float | None = (
+        document.get("split", {}).get("test")
+        if document.get("dataset") == datasets.name_of(dataset)
+        else None
+    )
     return size

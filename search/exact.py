@@ -1,11 +1,14 @@
-"""The exact accelerator solver: a resource-constrained path in a directed acyclic graph, proven best.
+"""The exact accelerator solver: a resource-constrained path in a directed acyclic graph, proven
+best.
 
-An accelerator is a path: every arc is a chunk, every option of an arc a way to build it, with the cycles an image that it is
-`busy`, what it has `spent` of each resource, and an additive `value`. Throughput is the busiest chunk's, so its *period* is a
-bottleneck; resources and energy are sums. A fixed set of chunks is the chain 0 -> 1 -> ... (`Chain`).
+An accelerator is a path: every arc is a chunk, every option of an arc a way to build it, with the
+cycles an image that it is `busy`, what it has `spent` of each resource, and an additive `value`.
+Throughput is the busiest chunk's, so its *period* is a bottleneck; resources and energy are sums. A
+fixed set of chunks is the chain 0 -> 1 -> ... (`Chain`).
 
-Whether a path exists within limits is decided in three steps (`labels`): Lagrange multipliers refute it or happen on a path;
-labels, only the most promising kept, find a path; all labels kept prove that there is none. Suffix R: resources.
+Whether a path exists within limits is decided in three steps (`labels`): Lagrange multipliers
+refute it or happen on a path; labels, only the most promising kept, find a path; all labels kept
+prove that there is none. Suffix R: resources.
 """
 
 from __future__ import annotations
@@ -32,8 +35,9 @@ TINY = 1e-9  # stands for a limit of 0 in a quotient
 
 @dataclass(frozen=True, kw_only=True)
 class Solution:
-    """A path as (node, number of the arc, option) of every step, its figures, and what is proven: no path within the limits has
-    an objective below `lower_bound`; `proven` where that is the path's own. Without a path (time ran out) `path` is empty."""
+    """A path as (node, number of the arc, option) of every step, its figures, and what is proven:
+    no path within the limits has an objective below `lower_bound`; `proven` where that is the
+    path's own. Without a path (time ran out) `path` is empty."""
 
     path: tuple[tuple[int, int, int], ...]
     period: float
@@ -46,10 +50,15 @@ class Solution:
 
 
 class InfeasibleError(CapacityError):
-    """No path is within the limits: `resource` needs at least `need`, the others being within theirs, and `limit` is less."""
+    """No path is within the limits: `resource` needs at least `need`, the others being within
+    theirs, and `limit` is less.
+    """
 
     def __init__(self, resource: str, need: float, limit: float, text: str | None = None) -> None:
-        super().__init__(text or f"the accelerator needs at least {need:.9g} {resource}, and the limit is {limit:.9g}")
+        super().__init__(
+            text
+            or f"the accelerator needs at least {need:.9g} {resource}, and the limit is {limit:.9g}"
+        )
         self.resource, self.need, self.limit = resource, need, limit
 
 
@@ -72,8 +81,12 @@ class _Best:
 
 
 def combine(objective: Objective, period: float, value: float) -> float:
-    """The objective of a path: "period", "sum" of value, "edp" (period * value) or "span" (period + value)."""
-    return {"period": period, "sum": value, "edp": period * value, "span": period + value}[objective]
+    """The objective of a path: "period", "sum" of value, "edp" (period * value) or "span" (period +
+    value).
+    """
+    return {"period": period, "sum": value, "edp": period * value, "span": period + value}[
+        objective
+    ]
 
 
 def solve(
@@ -86,28 +99,46 @@ def solve(
     upper: float = math.inf,
     explain: bool = True,
 ) -> Solution:
-    """The path with the least objective whose resources sum up to at most `limits` (R,), of a period of at most `period_limit`.
+    """The path with the least objective whose resources sum up to at most `limits` (R,), of a
+    period of at most `period_limit`.
 
-    "period": the largest `busy` of the path; "sum": the sum of its `value`; "edp": their product; "span": period + sum of value
-    (values at least 0). `upper` is an objective known to be reached: nothing worse is looked at. `seconds` of CPU time end the
-    search without a proof. Raises InfeasibleError, which names the binding resource (or "period"), its least need and the limit;
-    to find them takes longer than to find that there is no path, so it can be told not to `explain`.
+    "period": the largest `busy` of the path; "sum": the sum of its `value`; "edp": their product;
+    "span": period + sum of value (values at least 0). `upper` is an objective known to be reached:
+    nothing worse is looked at. `seconds` of CPU time end the search without a proof. Raises
+    InfeasibleError, which names the binding resource (or "period"), its least need and the limit;
+    to find them takes longer than to find that there is no path, so it can be told not to
+    `explain`.
     """
     if objective not in OBJECTIVES:
         raise SpecError(f"objective must be one of {', '.join(OBJECTIVES)}, not {objective!r}")
     limits_R = np.asarray(limits, dtype=np.float64)
     if limits_R.shape != (len(graph.resources),):
-        raise SpecError(f"limits must hold {len(graph.resources)} numbers ({', '.join(graph.resources)}), not {limits_R.size}")
+        raise SpecError(
+            f"limits must hold {len(graph.resources)} numbers ({', '.join(graph.resources)}), not"
+            f" {limits_R.size}"
+        )
     found = _search(graph, limits_R, objective, period_limit, seconds, upper)
     if found is None and not explain:
-        raise InfeasibleError("resources", math.inf, math.inf, "no accelerator keeps all limits together")
+        raise InfeasibleError(
+            "resources", math.inf, math.inf, "no accelerator keeps all limits together"
+        )
     if found is None:
-        raise _explain(graph, limits_R, min(period_limit, upper if objective == "period" else math.inf), seconds)
+        raise _explain(
+            graph,
+            limits_R,
+            min(period_limit, upper if objective == "period" else math.inf),
+            seconds,
+        )
     return found
 
 
 def _search(
-    graph: OptionGraph, limits_R: Floats, objective: Objective, cap: float, seconds: float | None, upper: float = math.inf
+    graph: OptionGraph,
+    limits_R: Floats,
+    objective: Objective,
+    cap: float,
+    seconds: float | None,
+    upper: float = math.inf,
 ) -> Solution | None:
     """`solve`; None where there is no path."""
     began = time.process_time()
@@ -132,10 +163,14 @@ def _search(
     if not possible:
         return None
     every = solver.options
-    cost_R = every.cost[best.path].sum(0) if len(best.path) else np.full(every.cost.shape[1], np.inf)
+    cost_R = (
+        every.cost[best.path].sum(0) if len(best.path) else np.full(every.cost.shape[1], np.inf)
+    )
     lower = min(best.lower, best.objective)
     return Solution(
-        path=tuple((int(every.node[n]), int(every.arc[n]), int(every.number[n])) for n in best.path),
+        path=tuple(
+            (int(every.node[n]), int(every.arc[n]), int(every.number[n])) for n in best.path
+        ),
         period=best.period,
         spent=cost_R[1:] if solver.valued else cost_R,
         value=best.value,
@@ -146,10 +181,14 @@ def _search(
     )
 
 
-def _least_period(solver: PathSolver, limits_R: Floats, cap: float, best: _Best, objective: Objective) -> bool:
-    """Bisection over the distinct periods: with multipliers only, then with a beam of labels, then with all labels.
+def _least_period(
+    solver: PathSolver, limits_R: Floats, cap: float, best: _Best, objective: Objective
+) -> bool:
+    """Bisection over the distinct periods: with multipliers only, then with a beam of labels, then
+    with all labels.
 
-    Whether a path exists; the period of `best` is then the least, which `best.lower` follows where that is the objective.
+    Whether a path exists; the period of `best` is then the least, which `best.lower` follows where
+    that is the objective.
     """
     periods = np.unique(solver.options.busy[solver.options.busy <= cap])
     low, high = 0, len(periods)  # below `low` nothing exists; at `high` something does
@@ -163,7 +202,9 @@ def _least_period(solver: PathSolver, limits_R: Floats, cap: float, best: _Best,
     def ask(index: int, *, beam: int | None = None, probe: bool = False) -> bool | None:
         nonlocal high
         period = float(periods[index])
-        exists, path = solver.probe(period, limits_R)[:2] if probe else solver.decide(period, limits_R, beam)
+        exists, path = (
+            solver.probe(period, limits_R)[:2] if probe else solver.decide(period, limits_R, beam)
+        )
         if exists:
             best.offer(path, objective)
             high = min(high, int(np.searchsorted(periods, solver.options.busy[path].max())))
@@ -172,7 +213,10 @@ def _least_period(solver: PathSolver, limits_R: Floats, cap: float, best: _Best,
         return exists
 
     refuted(0)
-    if not len(periods) or (ask(len(periods) - 1, beam=labels.BEAM) or ask(len(periods) - 1)) is False:
+    if (
+        not len(periods)
+        or (ask(len(periods) - 1, beam=labels.BEAM) or ask(len(periods) - 1)) is False
+    ):
         return False
     first, last = low, high
     while first < last:
@@ -196,9 +240,14 @@ def _least_period(solver: PathSolver, limits_R: Floats, cap: float, best: _Best,
 
 
 def _least_value(
-    solver: PathSolver, limits_R: Floats, period: float, most: float, note: Callable[[Ints, float], None] | None = None
+    solver: PathSolver,
+    limits_R: Floats,
+    period: float,
+    most: float,
+    note: Callable[[Ints, float], None] | None = None,
 ) -> Ints | None:
-    """Options of the path with the least sum of value for a period, or None where that is above `most`.
+    """Options of the path with the least sum of value for a period, or None where that is above
+    `most`.
 
     `note` is told every better path, or an empty one, and what the value of no path is below.
     """
@@ -237,9 +286,16 @@ def _least_value(
 
 
 def _least_of_both(
-    solver: PathSolver, limits_R: Floats, cap: float, upper: float, best: _Best, objective: Objective
+    solver: PathSolver,
+    limits_R: Floats,
+    cap: float,
+    upper: float,
+    best: _Best,
+    objective: Objective,
 ) -> bool:
-    """Best first over intervals of the period: with at most T2 the value is at least S(T2), so f(T1, S(T2)) bounds T1..T2."""
+    """Best first over intervals of the period: with at most T2 the value is at least S(T2), so
+    f(T1, S(T2)) bounds T1..T2.
+    """
     options = solver.options
     if not _least_period(solver, np.concatenate([[np.inf], limits_R]), cap, best, objective):
         return False
@@ -261,13 +317,18 @@ def _least_of_both(
         path = _least_value(solver, limits_R, float(periods[middle]), most * (1 + SLACK))
         heapq.heappop(waiting)
         if middle < high:
-            heapq.heappush(waiting, (combine(objective, float(periods[middle + 1]), least), middle + 1, high, least))
+            heapq.heappush(
+                waiting,
+                (combine(objective, float(periods[middle + 1]), least), middle + 1, high, least),
+            )
         if path is not None:
             best.offer(path, objective)
             value = float(options.cost[path, 0].sum())
             reached = int(np.searchsorted(periods, options.busy[path].max()))
             if reached > low:
-                heapq.heappush(waiting, (combine(objective, slowest, value), low, reached - 1, value))
+                heapq.heappush(
+                    waiting, (combine(objective, slowest, value), low, reached - 1, value)
+                )
     best.lower = min([best.objective, *(w[0] for w in waiting)])
     if not waiting or waiting[0][0] >= best.objective * (1 - CLOSE):
         best.lower = best.objective
@@ -293,7 +354,9 @@ class _Valued:
         return [replace(arc, value=arc.spent[:, self.index]) for arc in self.graph.arcs(node)]
 
 
-def _explain(graph: OptionGraph, limits_R: Floats, cap: float, seconds: float | None) -> InfeasibleError:
+def _explain(
+    graph: OptionGraph, limits_R: Floats, cap: float, seconds: float | None
+) -> InfeasibleError:
     """The limit that is missed by the smallest factor where the others are kept.
 
     Where no single limit is to blame, others are dropped one by one until one is.
@@ -313,9 +376,18 @@ def _explain(graph: OptionGraph, limits_R: Floats, cap: float, seconds: float | 
             found = _search(_Valued(graph, index), rest_R, "sum", cap, seconds)
             if found is not None and found.lower_bound > kept_R[index]:
                 ratio = found.lower_bound / max(float(kept_R[index]), TINY)
-                needs.append((ratio, graph.resources[index], found.lower_bound, float(kept_R[index])))
+                needs.append(
+                    (ratio, graph.resources[index], found.lower_bound, float(kept_R[index]))
+                )
         if needs:
             _, name, need, limit = min(needs)
             return InfeasibleError(name, need, limit)
-    text = ", ".join(f"{name} {limit:g}" for name, limit in zip(graph.resources, limits_R, strict=True))
-    return InfeasibleError("resources", math.inf, float(limits_R.sum()), f"no accelerator keeps all limits together: {text}")
+    text = ", ".join(
+        f"{name} {limit:g}" for name, limit in zip(graph.resources, limits_R, strict=True)
+    )
+    return InfeasibleError(
+        "resources",
+        math.inf,
+        float(limits_R.sum()),
+        f"no accelerator keeps all limits together: {text}",
+    )

@@ -1,7 +1,8 @@
 """From a trained model to integers: fold batch norm, round weights, biases and multipliers.
 
-The *folded* network is a set of plain arrays (it is what search/model.npz holds). `integers` turns it into the integer
-network of `autonba.golden`; how far that is from the trained one is measured in `autonba.search.integer_check`.
+The *folded* network is a set of plain arrays (it is what search/model.npz holds). `integers` turns
+it into the integer network of `autonba.golden`; how far that is from the trained one is measured in
+`autonba.search.integer_check`.
 """
 
 from __future__ import annotations
@@ -15,7 +16,14 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from autonba.arithmetic import LOGIT_BITS, MAX_SHIFT, MULTIPLIER_BITS, RESIDUAL_MULTIPLIER_BITS, IntArray, value_range
+from autonba.arithmetic import (
+    LOGIT_BITS,
+    MAX_SHIFT,
+    MULTIPLIER_BITS,
+    RESIDUAL_MULTIPLIER_BITS,
+    IntArray,
+    value_range,
+)
 from autonba.errors import BundleError
 from autonba.golden import LayerWeights
 from autonba.network import INPUT, Layer, Network
@@ -30,8 +38,8 @@ RealArray = npt.NDArray[np.float64]
 class Folded:
     """Real weights of one layer, batch norm folded in.
 
-    `weight` (O, I/g, KH, KW), `bias` (O,), `weight_scale` (O,), and the `scale` (1,) of the output. Fields that the operation
-    lacks are empty; in a float network, scales are empty too.
+    `weight` (O, I/g, KH, KW), `bias` (O,), `weight_scale` (O,), and the `scale` (1,) of the output.
+    Fields that the operation lacks are empty; in a float network, scales are empty too.
     """
 
     weight: RealArray
@@ -61,13 +69,19 @@ def fold(model: Model, quantized: bool) -> dict[str, Folded]:
                 norm = own.norm
                 assert norm.running_mean is not None
                 assert norm.running_var is not None
-                gain = norm.weight.detach().double() / torch.sqrt(norm.running_var.double() + norm.eps)
+                gain = norm.weight.detach().double() / torch.sqrt(
+                    norm.running_var.double() + norm.eps
+                )
                 w = w * gain[:, None, None, None]
                 b = norm.bias.detach().double() - norm.running_mean.double() * gain
             weight, bias = w.numpy(), b.numpy()
             if quantized:
                 scales = weight_scale(w, layer.weight_bits, layer.raw).numpy()
-        scale = np.array([max(abs(float(own.scale.detach())), 1e-5)]) if quantized and not layer.raw else _NONE
+        scale = (
+            np.array([max(abs(float(own.scale.detach())), 1e-5)])
+            if quantized and not layer.raw
+            else _NONE
+        )
         folded[layer.name] = Folded(weight=weight, bias=bias, weight_scale=scales, scale=scale)
     return folded
 
@@ -75,11 +89,15 @@ def fold(model: Model, quantized: bool) -> dict[str, Folded]:
 def to_arrays(folded: FoldedNetwork, prefix: str) -> dict[str, npt.NDArray[Any]]:
     """As plain arrays, named `<prefix>.<layer>.<field>`."""
     return {
-        f"{prefix}.{name}.{field}": values for name, own in folded.items() for field, values in own.__dict__.items()
+        f"{prefix}.{name}.{field}": values
+        for name, own in folded.items()
+        for field, values in own.__dict__.items()
     }
 
 
-def from_arrays(arrays: Mapping[str, npt.NDArray[Any]], prefix: str, network: Network) -> dict[str, Folded]:
+def from_arrays(
+    arrays: Mapping[str, npt.NDArray[Any]], prefix: str, network: Network
+) -> dict[str, Folded]:
     """Inverse of `to_arrays`; raises BundleError where an array is missing."""
     folded = {}
     for layer in network.layers:
@@ -90,7 +108,8 @@ def from_arrays(arrays: Mapping[str, npt.NDArray[Any]], prefix: str, network: Ne
             name = f"{prefix}.{layer.name}.{field}"
             if name not in arrays:
                 raise BundleError(
-                    f"search/model.npz: array {name!r} must be present, and it is missing; run `autonba search` again"
+                    f"search/model.npz: array {name!r} must be present, and it is missing; run"
+                    " `autonba search` again"
                 )
             fields[field] = np.asarray(arrays[name], dtype=np.float64)
         folded[layer.name] = Folded(**fields)
@@ -107,16 +126,22 @@ class Multipliers:
 
 
 def multipliers(ratio_O: RealArray, residual_ratio: float) -> Multipliers:
-    """Integers with m / 2^s nearest to `ratio_O` and r / 2^s to `residual_ratio`, at the largest shift they fit with."""
+    """Integers with m / 2^s nearest to `ratio_O` and r / 2^s to `residual_ratio`, at the largest
+    shift they fit with.
+    """
     shift = MAX_SHIFT
     while shift > 0 and (
         round(float(ratio_O.max()) * 2.0**shift) >= 1 << MULTIPLIER_BITS
         or round(residual_ratio * 2.0**shift) >= 1 << RESIDUAL_MULTIPLIER_BITS
     ):
         shift -= 1
-    m = np.clip(np.floor(ratio_O * 2.0**shift + 0.5), 1, (1 << MULTIPLIER_BITS) - 1).astype(np.int64)
+    m = np.clip(np.floor(ratio_O * 2.0**shift + 0.5), 1, (1 << MULTIPLIER_BITS) - 1).astype(
+        np.int64
+    )
     return Multipliers(
-        m=m, r=min(math.floor(residual_ratio * 2.0**shift + 0.5), (1 << RESIDUAL_MULTIPLIER_BITS) - 1), s=shift
+        m=m,
+        r=min(math.floor(residual_ratio * 2.0**shift + 0.5), (1 << RESIDUAL_MULTIPLIER_BITS) - 1),
+        s=shift,
     )
 
 
@@ -125,18 +150,29 @@ def tensor_scales(network: Network, folded: FoldedNetwork) -> dict[str, float]:
     scales = {INPUT: INPUT_SCALE}
     for layer in network.layers:
         scales[layer.name] = (
-            scales[layer.input] if layer.op == "shuffle" else 1.0 if layer.raw else float(folded[layer.name].scale[0])
+            scales[layer.input]
+            if layer.op == "shuffle"
+            else 1.0
+            if layer.raw
+            else float(folded[layer.name].scale[0])
         )
     return scales
 
 
-def _layer_multipliers(network: Network, layer: Layer, own: Folded, scales: Mapping[str, float]) -> Multipliers:
+def _layer_multipliers(
+    network: Network, layer: Layer, own: Folded, scales: Mapping[str, float]
+) -> Multipliers:
     source = network.tensors[layer.input]
     if layer.op == "global_pool":
-        ratio = np.full(layer.out_channels, scales[layer.input] / (source.height * source.width * scales[layer.name]))
+        ratio = np.full(
+            layer.out_channels,
+            scales[layer.input] / (source.height * source.width * scales[layer.name]),
+        )
     else:
         ratio = own.weight_scale * scales[layer.input] / scales[layer.name]
-    return multipliers(ratio, 0.0 if layer.residual is None else scales[layer.residual] / scales[layer.name])
+    return multipliers(
+        ratio, 0.0 if layer.residual is None else scales[layer.residual] / scales[layer.name]
+    )
 
 
 def integers(network: Network, folded: FoldedNetwork) -> tuple[Network, dict[str, LayerWeights]]:

@@ -1,4 +1,6 @@
-"""`autonba search` as it is asked for: one search, or one for each value of a limit and the Pareto front of what they found."""
+"""`autonba search` as it is asked for: one search, or one for each value of a limit and the Pareto
+front of what they found.
+"""
 
 from __future__ import annotations
 
@@ -53,13 +55,16 @@ def run(config: SearchConfig, *, progress: bool = True, resume: bool = False) ->
     return bundle if distributed.is_main() else None
 
 
-def sweep(config: SearchConfig, name: str, values: Sequence[float], *, progress: bool, resume: bool) -> list[str]:
-    """One search for each value of limit `name`, in folders of their own under `config.out`; front.json tells which are best.
+def sweep(
+    config: SearchConfig, name: str, values: Sequence[float], *, progress: bool, resume: bool
+) -> list[str]:
+    """One search for each value of limit `name`, in folders of their own under `config.out`;
+    front.json tells which are best.
 
     Sweeps of other strategies or limits into the same folder add to its front.
 
-    Returns lines for the user. A value that no design can meet is reported and the others go on; raises CapacityError where
-    none can be met. A finished search is not run again with `resume`.
+    Returns lines for the user. A value that no design can meet is reported and the others go on;
+    raises CapacityError where none can be met. A finished search is not run again with `resume`.
     """
     for value in values:  # every value is checked before hours are spent on the first
         replace(config, constraints={**config.constraints, name: value})
@@ -75,21 +80,34 @@ def sweep(config: SearchConfig, name: str, values: Sequence[float], *, progress:
             if not done:
                 run(own, progress=progress, resume=resume)
         except CapacityError as error:
-            points.append({"strategy": config.strategy, "limit": name, "value": value, "refused": str(error)})
+            points.append(
+                {"strategy": config.strategy, "limit": name, "value": value, "refused": str(error)}
+            )
             lines.append(f"{name} {value:g}: {error}")
             continue
         found_here = figures(read_json(out / "report" / "search.json"))
-        points.append({"strategy": config.strategy, "limit": name, "value": value, "bundle": out.name, **found_here})
+        points.append(
+            {
+                "strategy": config.strategy,
+                "limit": name,
+                "value": value,
+                "bundle": out.name,
+                **found_here,
+            }
+        )
     if all("refused" in p for p in points):
-        raise CapacityError(f"sweep: no value of {name} could be met; the last: {points[-1]['refused']}")
+        raise CapacityError(
+            f"sweep: no value of {name} could be met; the last: {points[-1]['refused']}"
+        )
     points = [p for p in before if (p["strategy"], p["limit"]) != (config.strategy, name)] + points
     found = [p for p in points if "refused" not in p]
     for point in found:
         point["best"] = not any(dominates(other, point) for other in found)
         lines.append(
-            f"{point['strategy']}, {point['limit']} {point['value']:g}: {100 * point['val_accuracy']:.2f} % of validation and "
-            f"{100 * point['test_accuracy']:.2f} % of test images, {point['fps']:.0f} images/s"
-            f"{'' if point['best'] else ' (another is better in both)'}"
+            f"{point['strategy']}, {point['limit']} {point['value']:g}:"
+            f" {100 * point['val_accuracy']:.2f} % of validation and"
+            f" {100 * point['test_accuracy']:.2f} % of test images, {point['fps']:.0f}"
+            f" images/s{'' if point['best'] else ' (another is better in both)'}"
         )
     write_json(path, {"schema_version": SCHEMA_VERSION, "points": points})
     return [*lines, f"front in {path}"]
@@ -98,14 +116,18 @@ def sweep(config: SearchConfig, name: str, values: Sequence[float], *, progress:
 def _points(path: Path) -> list[dict[str, Any]]:
     document = read_json(path)
     if document.get("schema_version") != SCHEMA_VERSION:
-        raise BundleError(f"{path}: schema_version must be {SCHEMA_VERSION}, whose points have an accuracy of validation images; "
-                          "sweep into another folder")
+        raise BundleError(
+            f"{path}: schema_version must be {SCHEMA_VERSION}, whose points have an accuracy of"
+            " validation images; sweep into another folder"
+        )
     points: list[dict[str, Any]] = document["points"]
     return points
 
 
 def figures(report: Mapping[str, Any]) -> dict[str, Any]:
-    """Accuracy, speed and resources of a finished search; test accuracy is told and chooses nothing."""
+    """Accuracy, speed and resources of a finished search; test accuracy is told and chooses
+    nothing.
+    """
     found = report["accelerator"]
     return {
         "val_accuracy": report["validation_accuracy"]["integer"],
@@ -117,6 +139,8 @@ def figures(report: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def dominates(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
-    """Whether `a` is at least as accurate, on validation images, and as fast as `b`, and better in one."""
+    """Whether `a` is at least as accurate, on validation images, and as fast as `b`, and better in
+    one.
+    """
     one, other = ((p["val_accuracy"], p["fps"]) for p in (a, b))
     return one != other and all(x >= y for x, y in zip(one, other, strict=True))

@@ -1,6 +1,8 @@
-"""What a search wants of an accelerator and what it must keep to: metrics, objective, limits, and the score made of them.
+"""What a search wants of an accelerator and what it must keep to: metrics, objective, limits, and
+the score made of them.
 
-Engines compare candidates by `Goal.score`; whoever returns a design checks it against the limits with exact figures.
+Engines compare candidates by `Goal.score`; whoever returns a design checks it against the limits
+with exact figures.
 Suffix B: candidates.
 """
 
@@ -24,15 +26,19 @@ OBJECTIVES: Mapping[str, Mapping[str, float]] = {
     "edp": {"energy": 1.0, "cycles": 1.0},  # energy of an image times the time between two images
     **{name: {name: 1.0} for name in RESOURCES},
 }
-VIOLATION = 5.0  # of the score, for each factor e above a limit: outweighs any gain of the objective
-THRIFT = 0.02  # of the score, for using all of every resource: between equally good accelerators, the smaller one
+VIOLATION = (
+    5.0  # of the score, for each factor e above a limit: outweighs any gain of the objective
+)
+# of the score, for using all of every resource: between equally good accelerators, the smaller one
+THRIFT = 0.02
 
 
 @dataclass(frozen=True, kw_only=True)
 class Costs:
-    """Of each candidate (B,), float64: steady-state `cycles` an image, `latency` of the first image in cycles, `energy` of an
-    image in pJ, and `resources`: dsp, bram, lut, ff, multipliers. `busy` (B, parts), where there is one, holds the cycles of the
-    parts whose largest is `cycles`."""
+    """Of each candidate (B,), float64: steady-state `cycles` an image, `latency` of the first image
+    in cycles, `energy` of an
+    image in pJ, and `resources`: dsp, bram, lut, ff, multipliers. `busy` (B, parts), where there is
+    one, holds the cycles of the parts whose largest is `cycles`."""
 
     cycles: Tensor
     latency: Tensor
@@ -50,7 +56,9 @@ class Costs:
 
 @dataclass(frozen=True, kw_only=True)
 class Goal:
-    """Minimize the product of the metrics in `weights`, each to the power of its weight, within `limits` (of METRICS)."""
+    """Minimize the product of the metrics in `weights`, each to the power of its weight, within
+    `limits` (of METRICS).
+    """
 
     weights: Mapping[str, float]
     limits: Mapping[str, float] = field(default_factory=dict)
@@ -59,7 +67,9 @@ class Goal:
         for where, names in (("objective", self.weights), ("limits", self.limits)):
             for name in names:
                 if name not in METRICS:
-                    raise SpecError(f"{where}: key must be one of {', '.join(METRICS)}, not {name!r}")
+                    raise SpecError(
+                        f"{where}: key must be one of {', '.join(METRICS)}, not {name!r}"
+                    )
 
     def value(self, costs: Costs) -> Tensor:
         """Logarithm of the objective alone (B,)."""
@@ -69,12 +79,16 @@ class Goal:
         return total
 
     def score(self, costs: Costs) -> Tensor:
-        """Logarithm of the objective, plus a penalty for every limit exceeded and a little for what is used (B,)."""
+        """Logarithm of the objective, plus a penalty for every limit exceeded and a little for what
+        is used (B,).
+        """
         total = self.value(costs)
         used = torch.zeros_like(total)
         for name, limit in self.limits.items():
             need = costs.metric(name)
-            total = total + VIOLATION * torch.relu(torch.log(need.clamp(min=1e-3) / max(limit, 1e-3)))
+            total = total + VIOLATION * torch.relu(
+                torch.log(need.clamp(min=1e-3) / max(limit, 1e-3))
+            )
             if name not in ("cycles", "latency", "energy"):
                 used = used + (need / max(limit, 1.0)).clamp(max=2.0)
         return total + THRIFT * used / 5
@@ -106,14 +120,22 @@ def goal(
     max_energy_uj: float | None = None,
     resources: Mapping[str, float] | None = None,
 ) -> Goal:
-    """The goal on a board at a clock: its resources, tightened by `resources`, and the user's constraints."""
+    """The goal on a board at a clock: its resources, tightened by `resources`, and the user's
+    constraints.
+    """
     if isinstance(objective, str):
         if objective not in OBJECTIVES:
             raise SpecError(f"objective must be one of {', '.join(OBJECTIVES)}, not {objective!r}")
         objective = OBJECTIVES[objective]
     own = {name: float(getattr(board.resources, name)) for name in RESOURCES}
-    limits = {name: min(own[name], float((resources or {}).get(name, own[name]))) for name in RESOURCES}
-    for name, value in (("min_fps", min_fps), ("max_latency_ms", max_latency_ms), ("max_energy_uj", max_energy_uj)):
+    limits = {
+        name: min(own[name], float((resources or {}).get(name, own[name]))) for name in RESOURCES
+    }
+    for name, value in (
+        ("min_fps", min_fps),
+        ("max_latency_ms", max_latency_ms),
+        ("max_energy_uj", max_energy_uj),
+    ):
         if value is not None and not value > 0:
             raise SpecError(f"{name} must be a number above 0, not {value!r}")
     if multipliers is not None:

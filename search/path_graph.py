@@ -1,4 +1,6 @@
-"""Graphs whose paths are accelerators: arcs are chunks, options the ways to build them. Suffixes: N options, R resources."""
+"""Graphs whose paths are accelerators: arcs are chunks, options the ways to build them. Suffixes: N
+options, R resources.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +17,8 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True, kw_only=True)
 class Arc:
-    """Ways to go on to node `target`: of each option its `busy` cycles (N,), resources `spent` (N, R), additive `value` (N,)
-    and number `options` (N,)."""
+    """Ways to go on to node `target`: of each option its `busy` cycles (N,), resources `spent` (N,
+    R), additive `value` (N,) and number `options` (N,)."""
 
     target: int
     busy: Floats
@@ -26,7 +28,9 @@ class Arc:
 
 
 class OptionGraph(Protocol):
-    """Nodes are numbered so that arcs go to higher numbers; 0 is the source and `nodes` - 1 the sink."""
+    """Nodes are numbered so that arcs go to higher numbers; 0 is the source and `nodes` - 1 the
+    sink.
+    """
 
     @property
     def nodes(self) -> int: ...
@@ -55,7 +59,9 @@ class Chain:
 
 
 def pareto(key_NR: Floats) -> Ints:
-    """Numbers of the rows that no other row is at most as large as in every column; of equal rows, one."""
+    """Numbers of the rows that no other row is at most as large as in every column; of equal rows,
+    one.
+    """
     key_NR = key_NR[:, (key_NR != key_NR[:1]).any(0)]
     if key_NR.shape[1] == 0:
         return np.zeros(min(1, len(key_NR)), dtype=np.int64)
@@ -67,7 +73,9 @@ def pareto(key_NR: Floats) -> Ints:
         keep = np.ones(len(order), dtype=bool)
         keep[1:] = second[1:] < np.minimum.accumulate(second)[:-1]
         return order[keep]
-    order = np.lexsort((*key_NR.T, (key_NR / np.maximum(key_NR.max(0), 1e-300)).sum(1)))  # a row comes after those that beat it
+    order = np.lexsort(
+        (*key_NR.T, (key_NR / np.maximum(key_NR.max(0), 1e-300)).sum(1))
+    )  # a row comes after those that beat it
     key_NR = key_NR[order]
     found, front = np.zeros(0, dtype=np.int64), np.zeros((0, key_NR.shape[1]))
     for start in range(0, len(order), 512):

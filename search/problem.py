@@ -1,6 +1,7 @@
 """The problem that every accelerator search engine solves: choose one value for each design factor.
 
-An engine sees the numbers of choices and costs of candidates, thousands at once; what the factors mean is the problem's matter.
+An engine sees the numbers of choices and costs of candidates, thousands at once; what the factors
+mean is the problem's matter.
 Suffixes: B candidates, F factors.
 """
 
@@ -16,7 +17,9 @@ from autonba.search.objectives import Costs, Goal
 
 
 class Problem(Protocol):
-    """`sizes` holds the number of choices of each factor; every combination is legal (or made so by `evaluate`)."""
+    """`sizes` holds the number of choices of each factor; every combination is legal (or made so by
+    `evaluate`).
+    """
 
     @property
     def sizes(self) -> tuple[int, ...]: ...
@@ -32,23 +35,32 @@ class Problem(Protocol):
 class Response(Protocol):
     """What answers to prices, and remembers which parts it considered."""
 
-    def respond(self, target: float, prices: Mapping[str, float], noise: Callable[[tuple[int, ...]], Any] | None = None
-                ) -> Tensor | None:
-        """Choices (F,) of at most `target` cycles with nearly the least sum of prices times metrics; None where none is known.
+    def respond(
+        self,
+        target: float,
+        prices: Mapping[str, float],
+        noise: Callable[[tuple[int, ...]], Any] | None = None,
+    ) -> Tensor | None:
+        """Choices (F,) of at most `target` cycles with nearly the least sum of prices times
+        metrics; None where none is known.
 
-        `noise` draws arrays of factors by which the costs of parts are off, so that others than the very cheapest are considered.
+        `noise` draws arrays of factors by which the costs of parts are off, so that others than the
+        very cheapest are considered.
         """
         ...
 
     def assemble(self, target: float, prices: Mapping[str, float], beam: int) -> Tensor | None:
-        """Choices (F,) within all limits and of at most `target` cycles, of parts that were considered, with nearly the least sum
-        of prices times metrics; None where none was found that keeps `beam` partial candidates at a time."""
+        """Choices (F,) within all limits and of at most `target` cycles, of parts that were
+        considered, with nearly the least sum of prices times metrics; None where none was found
+        that keeps `beam` partial candidates at a time."""
         ...
 
 
 @runtime_checkable
 class Staged(Protocol):
-    """A problem whose factors form parts that keep a target of cycles each, and that answers what is cheapest at given prices."""
+    """A problem whose factors form parts that keep a target of cycles each, and that answers what
+    is cheapest at given prices.
+    """
 
     @property
     def sizes(self) -> tuple[int, ...]: ...
@@ -65,9 +77,11 @@ class Staged(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
-    """What an engine found: the best candidate's choices (F,), its score, whether it is within every limit, and the way there.
+    """What an engine found: the best candidate's choices (F,), its score, whether it is within
+    every limit, and the way there.
 
-    `curve` holds (evaluations, CPU-seconds, logarithm of the best objective so far, infinite where none keeps the limits).
+    `curve` holds (evaluations, CPU-seconds, logarithm of the best objective so far, infinite where
+    none keeps the limits).
     `proven`: no candidate of the problem is better.
     """
 

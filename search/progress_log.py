@@ -1,7 +1,8 @@
-"""Scalars of a run, a line each epoch or step: JSONL always, TensorBoard beside it where it is asked for.
+"""Scalars of a run, a line each epoch or step: JSONL always, TensorBoard beside it where it is
+asked for.
 
-A line holds no time, so that the same run writes the same bytes. A run that goes on from a checkpoint first rewinds the
-phase to the checkpoint's step, so no step is held twice.
+A line holds no time, so that the same run writes the same bytes. A run that goes on from a
+checkpoint first rewinds the phase to the checkpoint's step, so no step is held twice.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ FIGURES = 6  # significant figures of a logged value
 class Log:
     """Appends to `path` (None: nothing is kept) and to TensorBoard files in `tensorboard`/<phase>.
 
-    Only the main process of a distributed run is given paths. Raises ModuleNotFoundError where TensorBoard is asked for and
-    is not installed.
+    Only the main process of a distributed run is given paths. Raises ModuleNotFoundError where
+    TensorBoard is asked for and is not installed.
     """
 
     def __init__(self, path: Path | None = None, tensorboard: Path | None = None) -> None:
@@ -37,13 +38,16 @@ class Log:
             self.path.unlink(missing_ok=True)
 
     def rewind(self, phase: str, step: int = 0) -> None:
-        """Forget the lines of `phase` after `step` (0: all), those of later phases with them, and a line cut short by a kill.
+        """Forget the lines of `phase` after `step` (0: all), those of later phases with them, and a
+        line cut short by a kill.
 
         Called where a phase begins or goes on.
         """
         kept: list[str] = []
         if self.path is not None and self.path.is_file():
-            for line in self.path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True):
+            for line in self.path.read_text(encoding="utf-8", errors="replace").splitlines(
+                keepends=True
+            ):
                 entry = _entry(line)
                 if entry is None or (entry["phase"] == phase and entry["step"] > step):
                     break

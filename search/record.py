@@ -1,4 +1,5 @@
-"""What every engine keeps while it searches: how much it evaluated, for how long, and the best candidate.
+"""What every engine keeps while it searches: how much it evaluated, for how long, and the best
+candidate.
 
 Suffixes: B candidates, F factors.
 """
@@ -21,7 +22,9 @@ NEVER = float("inf")
 
 @dataclass(frozen=True, kw_only=True)
 class Points:
-    """Of candidates (B,): logarithm of the objective, score with penalties, and whether every limit is kept."""
+    """Of candidates (B,): logarithm of the objective, score with penalties, and whether every limit
+    is kept.
+    """
 
     value: Tensor
     score: Tensor
@@ -29,12 +32,16 @@ class Points:
 
     @property
     def rank(self) -> Tensor:
-        """What an engine minimizes at the end: feasible before infeasible, then the objective, then the thriftier one."""
+        """What an engine minimizes at the end: feasible before infeasible, then the objective, then
+        the thriftier one.
+        """
         return torch.where(self.feasible, self.value + 1e-6 * self.score, 1e6 + self.score)
 
 
 class Record:
-    """Counts evaluations and CPU-seconds, keeps the best candidate, and says when a budget is spent."""
+    """Counts evaluations and CPU-seconds, keeps the best candidate, and says when a budget is
+    spent.
+    """
 
     def __init__(self, problem: Problem, *, evaluations: int | None, seconds: float | None) -> None:
         for name, value in (("evaluations", evaluations), ("seconds", seconds)):
@@ -64,16 +71,22 @@ class Record:
         parts = []
         for part_BF in torch.split(choice_BF, CHUNK):
             parts.append(self.note(part_BF, self.problem.evaluate(part_BF)))
-        return parts[0] if len(parts) == 1 else Points(
-            value=torch.cat([p.value for p in parts]),
-            score=torch.cat([p.score for p in parts]),
-            feasible=torch.cat([p.feasible for p in parts]),
+        return (
+            parts[0]
+            if len(parts) == 1
+            else Points(
+                value=torch.cat([p.value for p in parts]),
+                score=torch.cat([p.score for p in parts]),
+                feasible=torch.cat([p.feasible for p in parts]),
+            )
         )
 
     def note(self, choice_BF: Tensor, costs: Costs) -> Points:
         """Count candidates whose costs are known, and keep the best."""
         goal = self.problem.goal
-        points = Points(value=goal.value(costs), score=goal.score(costs), feasible=goal.feasible(costs))
+        points = Points(
+            value=goal.value(costs), score=goal.score(costs), feasible=goal.feasible(costs)
+        )
         self.count += len(choice_BF)
         rank = points.rank
         best = int(rank.argmin())

@@ -1,7 +1,9 @@
-"""Networks evaluated in float64, apart from the golden model: the float network, the fake-quantized one, and any integer one.
+"""Networks evaluated in float64, apart from the golden model: the float network, the fake-quantized
+one, and any integer one.
 
-A quantized network is one `Constants` a layer: with the trained ones it is the fake-quantized network, which rounds weights and
-maps and nothing else; with an integer network's own it is that network, computed another way. Suffixes: O output channels.
+A quantized network is one `Constants` a layer: with the trained ones it is the fake-quantized
+network, which rounds weights and maps and nothing else; with an integer network's own it is that
+network, computed another way. Suffixes: O output channels.
 """
 
 from __future__ import annotations
@@ -25,10 +27,12 @@ Images = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True, kw_only=True)
 class Constants:
-    """What a quantized layer computes with: (conv(x, weight) + bias) * ratio + residual * residual_ratio, rounded to digits.
+    """What a quantized layer computes with: (conv(x, weight) + bias) * ratio + residual *
+    residual_ratio, rounded to digits.
 
-    `weight` (O, I/g, KH, KW) in digits and `bias` (O,) in digits of the accumulator, of a convolution; `ratio` (O,) and
-    `residual_ratio` turn digits of accumulator and residual into those of the output, unless the layer is raw.
+    `weight` (O, I/g, KH, KW) in digits and `bias` (O,) in digits of the accumulator, of a
+    convolution; `ratio` (O,) and `residual_ratio` turn digits of accumulator and residual into
+    those of the output, unless the layer is raw.
     """
 
     weight: RealArray | None = None
@@ -38,7 +42,9 @@ class Constants:
 
 
 def trained_constants(network: Network, folded: FoldedNetwork) -> dict[str, Constants]:
-    """Those of the fake-quantized network as it was trained: real scale ratios, biases not rounded."""
+    """Those of the fake-quantized network as it was trained: real scale ratios, biases not
+    rounded.
+    """
     scales = tensor_scales(network, folded)
     found = {}
     for layer in _computing(network):
@@ -46,7 +52,9 @@ def trained_constants(network: Network, folded: FoldedNetwork) -> dict[str, Cons
         weight = bias = None
         if layer.op == "conv":
             high = value_range(layer.weight_bits, True)[1]
-            weight = np.clip(np.floor(own.weight / own.weight_scale[:, None, None, None] + 0.5), -high, high)
+            weight = np.clip(
+                np.floor(own.weight / own.weight_scale[:, None, None, None] + 0.5), -high, high
+            )
             sum_unit_O = own.weight_scale * unit
             bias = own.bias / sum_unit_O
         else:
@@ -55,13 +63,17 @@ def trained_constants(network: Network, folded: FoldedNetwork) -> dict[str, Cons
             weight=weight,
             bias=bias,
             ratio=None if layer.raw else sum_unit_O / scales[layer.name],
-            residual_ratio=0.0 if layer.residual is None else scales[layer.residual] / scales[layer.name],
+            residual_ratio=(
+                0.0 if layer.residual is None else scales[layer.residual] / scales[layer.name]
+            ),
         )
     return found
 
 
 def integer_constants(network: Network, weights: Weights) -> dict[str, Constants]:
-    """Those of an integer network, read from its integers alone; every result is a dyadic fraction that float64 holds exactly."""
+    """Those of an integer network, read from its integers alone; every result is a dyadic fraction
+    that float64 holds exactly.
+    """
     found = {}
     for layer in _computing(network):
         own, step = weights[layer.name], 2.0**-layer.shift
@@ -79,7 +91,9 @@ def _computing(network: Network) -> list[Layer]:
 
 
 @torch.no_grad()
-def evaluate_quantized(network: Network, constants: Mapping[str, Constants], images: Images) -> dict[str, RealArray]:
+def evaluate_quantized(
+    network: Network, constants: Mapping[str, Constants], images: Images
+) -> dict[str, RealArray]:
     """Every tensor, in digits, for uint8 images (N, C, H, W); logits are not rounded."""
     tensors = {INPUT: torch.as_tensor(images).double()}
     for layer in network.layers:
@@ -91,7 +105,14 @@ def evaluate_quantized(network: Network, constants: Mapping[str, Constants], ima
         if layer.op == "global_pool":
             y = x.sum(dim=(2, 3), keepdim=True)
         else:
-            y = F.conv2d(x, torch.as_tensor(own.weight), None, layer.stride, layer.padding, groups=layer.groups)
+            y = F.conv2d(
+                x,
+                torch.as_tensor(own.weight),
+                None,
+                layer.stride,
+                layer.padding,
+                groups=layer.groups,
+            )
             y = y + torch.as_tensor(own.bias)[:, None, None]
         if not layer.raw:
             y = y * torch.as_tensor(own.ratio)[:, None, None]
@@ -123,13 +144,22 @@ def evaluate_float(network: Network, folded: FoldedNetwork, images: Images) -> d
     return {name: values.numpy() for name, values in tensors.items()}
 
 
-def predict(network: Network, folded: FoldedNetwork, images: Images, *, quantized: bool) -> IntArray:
+def predict(
+    network: Network, folded: FoldedNetwork, images: Images, *, quantized: bool
+) -> IntArray:
     """Class number of each image (N,) by the float or by the fake-quantized network."""
-    last, constants = network.layers[-1].name, trained_constants(network, folded) if quantized else {}
+    last, constants = (
+        network.layers[-1].name,
+        trained_constants(network, folded) if quantized else {},
+    )
     parts = []
     for first in range(0, len(images), BATCH):
         part = images[first : first + BATCH]
-        found = evaluate_quantized(network, constants, part) if quantized else evaluate_float(network, folded, part)
+        found = (
+            evaluate_quantized(network, constants, part)
+            if quantized
+            else evaluate_float(network, folded, part)
+        )
         parts.append(classes_of(found[last]))
     return np.concatenate(parts)
 

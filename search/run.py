@@ -1,7 +1,8 @@
 """The search stage: from a data set and a board to a design bundle.
 
-Phases: joint search of network, bitwidths and accelerator; accelerator for the derived network; training from scratch in
-float and with quantization; integers; final accelerator, checked against the limits; baseline of random accelerators.
+Phases: joint search of network, bitwidths and accelerator; accelerator for the derived network;
+training from scratch in float and with quantization; integers; final accelerator, checked against
+the limits; baseline of random accelerators.
 """
 
 from __future__ import annotations
@@ -27,7 +28,18 @@ from autonba.bundle import Target as BuildTarget
 from autonba.errors import CapacityError, SpecError
 from autonba.network import INPUT, Network, macs
 from autonba.search import candidates as cand
-from autonba.search import das, datasets, distributed, export, integer_check, objectives, reference, spaces, strategies, train
+from autonba.search import (
+    das,
+    datasets,
+    distributed,
+    export,
+    integer_check,
+    objectives,
+    reference,
+    spaces,
+    strategies,
+    train,
+)
 from autonba.search.accel import search_accelerator
 from autonba.search.augmentation import check as check_augmentation
 from autonba.search.checkpoint import Checkpoints, remove_leftovers
@@ -61,7 +73,8 @@ def design_name(dataset: str) -> str:
 class Plan:
     """How much work each phase does.
 
-    With `warm_start`, quantized training begins at the weights of the float training, at a smaller rate; else from scratch.
+    With `warm_start`, quantized training begins at the weights of the float training, at a smaller
+    rate; else from scratch.
     """
 
     warm_epochs: int
@@ -76,31 +89,68 @@ class Plan:
     train: Recipe = field(default_factory=lambda: Recipe(epochs=1))
     fine: Recipe | None = None
     warm_start: bool = False
-    staged: float = 0.0  # seconds for the exact solver of the staged space, beside the search of the free allocation
+    # seconds for the exact solver of the staged space, beside the search of the free allocation
+    staged: float = 0.0
 
 
-_COLOUR = Recipe(epochs=1, batch=128, optimizer="sgd", rate=0.2, warmup=0.2, decay=5e-4, smoothing=0.1)
+_COLOUR = Recipe(
+    epochs=1, batch=128, optimizer="sgd", rate=0.2, warmup=0.2, decay=5e-4, smoothing=0.1
+)
 EFFORTS: Mapping[Effort, Plan] = {
     "full": Plan(
-        warm_epochs=18, search_epochs=25, das_samples=1024, das_steps=200, float_epochs=60, quantized_epochs=90
-    ),
-    "quick": Plan(warm_epochs=6, search_epochs=4, das_samples=512, das_steps=60, float_epochs=6, quantized_epochs=12),
-}
-LARGE = 10_000  # training images from which a data set gets a plan of its own: fewer epochs, larger batches
-LARGE_EFFORTS: Mapping[Effort, Plan] = {
-    "full": Plan(
-        warm_epochs=3, search_epochs=8, das_samples=1024, das_steps=200, float_epochs=60, quantized_epochs=12, batch=128,
-        interval=2, train=_COLOUR, fine=replace(_COLOUR, rate=0.02, warmup=0.1), warm_start=True,
+        warm_epochs=18,
+        search_epochs=25,
+        das_samples=1024,
+        das_steps=200,
+        float_epochs=60,
+        quantized_epochs=90,
     ),
     "quick": Plan(
-        warm_epochs=1, search_epochs=2, das_samples=512, das_steps=60, float_epochs=3, quantized_epochs=2, batch=128,
-        interval=2, search_images=6000, train=_COLOUR, fine=replace(_COLOUR, rate=0.02), warm_start=True,
+        warm_epochs=6,
+        search_epochs=4,
+        das_samples=512,
+        das_steps=60,
+        float_epochs=6,
+        quantized_epochs=12,
     ),
-}  # fmt: skip
+}
+# training images from which a data set gets a plan of its own: fewer epochs, larger batches
+LARGE = 10_000
+LARGE_EFFORTS: Mapping[Effort, Plan] = {
+    "full": Plan(
+        warm_epochs=3,
+        search_epochs=8,
+        das_samples=1024,
+        das_steps=200,
+        float_epochs=60,
+        quantized_epochs=12,
+        batch=128,
+        interval=2,
+        train=_COLOUR,
+        fine=replace(_COLOUR, rate=0.02, warmup=0.1),
+        warm_start=True,
+    ),
+    "quick": Plan(
+        warm_epochs=1,
+        search_epochs=2,
+        das_samples=512,
+        das_steps=60,
+        float_epochs=3,
+        quantized_epochs=2,
+        batch=128,
+        interval=2,
+        search_images=6000,
+        train=_COLOUR,
+        fine=replace(_COLOUR, rate=0.02),
+        warm_start=True,
+    ),
+}
 
 
 def plan_for(effort: str, images: int, given: Mapping[str, int | None]) -> Plan:
-    """The plan of an effort for so many training images, with what is `given` in place of its own."""
+    """The plan of an effort for so many training images, with what is `given` in place of its
+    own.
+    """
     table: Mapping[Any, Plan] = LARGE_EFFORTS if images >= LARGE else EFFORTS
     if effort not in table:
         raise SpecError(f"effort must be one of {', '.join(EFFORTS)}, not {effort!r}")
@@ -158,20 +208,29 @@ def search(
     progress: bool = True,
     resume: bool = False,
 ) -> Bundle:
-    """Search, train and write the bundle `out`: design.json, weights.npz, golden.npz, search/model.npz, report/search.json.
+    """Search, train and write the bundle `out`: design.json, weights.npz, golden.npz,
+    search/model.npz, report/search.json.
 
-    `constraints` (dsp, bram, lut, ff, min_fps, max_latency_ms, max_energy_uj) take the place of the space's; resources cannot
-    exceed the board's. `given` replaces figures of the effort's plan. The same arguments give the same bytes
-    (report/search_seconds.json apart). Raises DataError, SpecError or CapacityError.
+    `constraints` (dsp, bram, lut, ff, min_fps, max_latency_ms, max_energy_uj) take the place of the
+    space's; resources cannot exceed the board's. `given` replaces figures of the effort's plan. The
+    same arguments give the same bytes (report/search_seconds.json apart). Raises DataError,
+    SpecError or CapacityError.
     """
     wanted = dict(constraints or {})
     for name in wanted:
         if name not in (*RESOURCES, *CONSTRAINTS):
-            raise SpecError(f"constraints: key must be one of {', '.join((*RESOURCES, *CONSTRAINTS))}, not {name!r}")
+            raise SpecError(
+                f"constraints: key must be one of {', '.join((*RESOURCES, *CONSTRAINTS))}, not"
+                f" {name!r}"
+            )
     for name, value, known in (("bitwidths", bitwidths, BITWIDTHS), ("level", level, LEVELS)):
         if value not in known:
             raise SpecError(f"{name} must be one of {', '.join(known)}, not {value!r}")
-    found = space if isinstance(space, Space) else spaces.load(space or ("digits" if dataset == "digits" else "images"))
+    found = (
+        space
+        if isinstance(space, Space)
+        else spaces.load(space or ("digits" if dataset == "digits" else "images"))
+    )
     found = spaces.fix(found, bits=bits)
     if augmentation is not None:
         found = replace(found, augmentation=check_augmentation(augmentation))
@@ -187,15 +246,26 @@ def search(
     )
     plan = plan_for(effort, len(data.train), given or {})
     method = Method(
-        bitwidths=bitwidths, paths=paths, offset=offset, level=level, correction=correction,  # type: ignore[arg-type]
-        warm_epochs=plan.warm_epochs, search_epochs=plan.search_epochs, samples=plan.das_samples, batch=plan.batch,
+        bitwidths=bitwidths,
+        paths=paths,
+        offset=offset,
+        level=level,
+        correction=correction,  # type: ignore[arg-type]
+        warm_epochs=plan.warm_epochs,
+        search_epochs=plan.search_epochs,
+        samples=plan.das_samples,
+        batch=plan.batch,
         interval=plan.interval,
-    )  # fmt: skip
+    )
     compute = compute or Compute()
     settings = {
         "dataset": data.name,
         "split": {"val": val_size, "test": test_size},
-        "data_digest": hashlib.sha256(b"".join(own.images.tobytes() for own in (data.train, data.val, data.test))).hexdigest(),
+        "data_digest": (
+            hashlib.sha256(
+                b"".join(own.images.tobytes() for own in (data.train, data.val, data.test))
+            ).hexdigest()
+        ),
         "shape": list(data.shape),
         "classes": list(data.classes),
         "board": board.name,
@@ -207,14 +277,29 @@ def search(
         "bits": list(found.bits),
         "objective": objective,
         "strategy": strategies.check(strategy),
-        "method": {"bitwidths": bitwidths, "paths": paths, "level": level, "offset": offset, "correction": correction},
+        "method": {
+            "bitwidths": bitwidths,
+            "paths": paths,
+            "level": level,
+            "offset": offset,
+            "correction": correction,
+        },
         "plan": {
             n: getattr(plan, n)
-            for n in ("warm_epochs", "search_epochs", "float_epochs", "quantized_epochs", "search_images", "batch")
+            for n in (
+                "warm_epochs",
+                "search_epochs",
+                "float_epochs",
+                "quantized_epochs",
+                "search_images",
+                "batch",
+            )
         },
         "precision": compute.precision,
-        "limits": {n: v for n, v in goal.limits.items() if n in RESOURCES}
-        | {n: wanted[n] for n in CONSTRAINTS if n in wanted},
+        "limits": (
+            {n: v for n, v in goal.limits.items() if n in RESOURCES}
+            | {n: wanted[n] for n in CONSTRAINTS if n in wanted}
+        ),
     }
     kept = Checkpoints(folder=out / "search" / "checkpoints", settings=settings, resume=resume)
     monitor = Monitor(progress and distributed.is_main())
@@ -228,9 +313,18 @@ def search(
         else:
             log.clear()
         run = Run(
-            data=data, space=found, target=Target(board=board, clock_mhz=clock, goal=goal), plan=plan, method=method,
-            strategy=strategies.check(strategy), seed=seed, compute=compute, kept=kept, log=log, monitor=monitor,
-        )  # fmt: skip
+            data=data,
+            space=found,
+            target=Target(board=board, clock_mhz=clock, goal=goal),
+            plan=plan,
+            method=method,
+            strategy=strategies.check(strategy),
+            seed=seed,
+            compute=compute,
+            kept=kept,
+            log=log,
+            monitor=monitor,
+        )
         bundle = run.all(out, settings)
         log.close()
         if main:
@@ -262,10 +356,20 @@ class Run:
         choices, joint = self.joint()
         return self.build(choices, joint, out, settings)
 
-    def build(self, choices: list[Choice], joint: Mapping[str, Any], out: Path, settings: Mapping[str, Any]) -> Bundle:
-        """The bundle of the network that `choices` name, or of the next one that meets every limit: accelerator and training."""
+    def build(
+        self,
+        choices: list[Choice],
+        joint: Mapping[str, Any],
+        out: Path,
+        settings: Mapping[str, Any],
+    ) -> Bundle:
+        """The bundle of the network that `choices` name, or of the next one that meets every limit:
+        accelerator and training.
+        """
         with self.monitor.phase("accelerator", "accelerator of the derived network"):
-            choices, outline = self.fitting(choices)  # a network that cannot fit is found before it is trained
+            choices, outline = self.fitting(
+                choices
+            )  # a network that cannot fit is found before it is trained
         real = self.train(outline, quantized=False)
         fake = self.train(outline, quantized=True)
         if not distributed.is_main():
@@ -288,9 +392,12 @@ class Run:
         images = chosen.images.astype(np.int64)
         tensors = golden.evaluate(network, weights, images)
         vectors = {name: values for name, values in tensors.items() if name != INPUT}
-        bundle = write_bundle(out, design, weights, {"images": images, "labels": chosen.labels, **vectors})
+        bundle = write_bundle(
+            out, design, weights, {"images": images, "labels": chosen.labels, **vectors}
+        )
         write_arrays(
-            out / "search" / "model.npz", {**export.to_arrays(real, "float"), **export.to_arrays(fake, "quantized")}
+            out / "search" / "model.npz",
+            {**export.to_arrays(real, "float"), **export.to_arrays(fake, "quantized")},
         )
         write_json(
             out / "report" / "search.json",
@@ -300,7 +407,9 @@ class Run:
                 **settings,
                 **facts,
                 "clock_mhz": self.target.clock_mhz,
-                "images": {name: len(getattr(self.data, name)) for name in ("train", "val", "test", "held")},
+                "images": {
+                    name: len(getattr(self.data, name)) for name in ("train", "val", "test", "held")
+                },
                 "network": {
                     "operators": [o.name for o in self.space.operators],
                     "bits": list(self.space.bits),
@@ -315,13 +424,17 @@ class Run:
         return bundle
 
     def check_possible(self) -> None:
-        """A board that cannot hold even the smallest network of the space is refused before anything is trained."""
+        """A board that cannot hold even the smallest network of the space is refused before
+        anything is trained.
+        """
         operators = [o.name for o in self.space.operators]
         net = Supernet(self.space, self.data.shape, self.data.classes)
         macs_BI = HardwareCost(net, self.engine(net.uniform[0])[1]).macs
         choices = [
             Choice(
-                operator=operators[min(block.allowed, key=macs_BI[block.index].tolist().__getitem__)],
+                operator=operators[
+                    min(block.allowed, key=macs_BI[block.index].tolist().__getitem__)
+                ],
                 bits=min(self.space.bits),
             )
             for block in self.space.blocks
@@ -330,7 +443,9 @@ class Run:
         tables, engine = self.engine(network)
         das.check_possible(network, engine, tables)
         if any(name not in (*RESOURCES, "multipliers") for name in self.target.goal.limits):
-            das.search(network, engine, tables, steps=self.plan.das_steps, samples=self.plan.das_samples)
+            das.search(
+                network, engine, tables, steps=self.plan.das_steps, samples=self.plan.das_samples
+            )
 
     def engine(self, network: Network) -> tuple[cand.NetworkTables, AcceleratorSearch]:
         """Cost tables of a network, and a fresh search for its accelerator."""
@@ -356,7 +471,10 @@ class Run:
                     log=self.log,
                     tick=tick,
                 )
-                facts: dict[str, Any] = {"choices": [[c.operator, c.bits] for c in choices], "curves": curves}
+                facts: dict[str, Any] = {
+                    "choices": [[c.operator, c.bits] for c in choices],
+                    "curves": curves,
+                }
                 self.kept.save("joint", facts)
             else:
                 facts = done[0]
@@ -368,10 +486,14 @@ class Run:
         if count is None or count >= len(train_split):
             return self.data
         drawn = np.sort(np.random.default_rng(self.seed).permutation(len(train_split))[:count])
-        return replace(self.data, train=Split(images=train_split.images[drawn], labels=train_split.labels[drawn]))
+        return replace(
+            self.data,
+            train=Split(images=train_split.images[drawn], labels=train_split.labels[drawn]),
+        )
 
     def fitting(self, choices: list[Choice]) -> tuple[list[Choice], Network]:
-        """`choices` and their network; changed, where no accelerator meets every limit, as little as it takes.
+        """`choices` and their network; changed, where no accelerator meets every limit, as little
+        as it takes.
 
         Raises CapacityError where even the smallest network cannot meet them.
         """
@@ -386,13 +508,19 @@ class Run:
                 choices = smaller
             else:
                 return choices, outline
-        raise CapacityError("no network of the space was found that meets every limit; loosen one of them")
+        raise CapacityError(
+            "no network of the space was found that meets every limit; loosen one of them"
+        )
 
     def smaller(self, choices: list[Choice], error: das.OutOfReachError) -> list[Choice] | None:
-        """The network next to `choices`, one operator or bitwidth changed, that saves most of what the limits are about."""
+        """The network next to `choices`, one operator or bitwidth changed, that saves most of what
+        the limits are about.
+        """
         net = Supernet(self.space, self.data.shape, self.data.classes)
         _, engine = self.engine(net.network(choices))
-        tables = cand.tabulate(net.network(choices), self.space.hardware, self.space.slots, spaces.slot_of)
+        tables = cand.tabulate(
+            net.network(choices), self.space.hardware, self.space.slots, spaces.slot_of
+        )
         for step in range(20):
             engine.step(tables, samples=self.plan.das_samples, progress=step / 20)
         assert engine.best is not None
@@ -401,8 +529,12 @@ class Run:
         name = error.metric if error.metric in ("cycles", "latency", "energy") else "bram"
         return self.next_smaller(cost, choices, name) or self.next_smaller(cost, choices, "macs")
 
-    def next_smaller(self, cost: HardwareCost, choices: Sequence[Choice], name: str) -> list[Choice] | None:
-        """The change of one block that saves most of metric `name` for the products that it gives away; None where none saves."""
+    def next_smaller(
+        self, cost: HardwareCost, choices: Sequence[Choice], name: str
+    ) -> list[Choice] | None:
+        """The change of one block that saves most of metric `name` for the products that it gives
+        away; None where none saves.
+        """
         now = cost.of_choices(choices)
         best: tuple[float, list[Choice]] | None = None
         for block in self.space.blocks:
@@ -413,33 +545,51 @@ class Run:
                     found = cost.of_choices(new)
                     saved, lost = 1 - found[name] / now[name], 1 - found["macs"] / now["macs"]
                     value = saved / (0.02 + lost)
-                    if saved > 1e-3 and lost > 0 and (best is None or value > best[0]):  # products fall, so it comes to an end
+                    if (
+                        saved > 1e-3 and lost > 0 and (best is None or value > best[0])
+                    ):  # products fall, so it comes to an end
                         best = value, new
         return None if best is None else best[1]
 
     def accelerator(
         self, network: Network, weights: golden.Weights | None = None
     ) -> tuple[das.Found, AcceleratorSearch, cand.NetworkTables]:
-        """The best accelerator within the limits: free allocation, and staged space if the plan has `staged` seconds."""
+        """The best accelerator within the limits: free allocation, and staged space if the plan has
+        `staged` seconds.
+        """
         tables, engine = self.engine(network)
         steps, samples = self.plan.das_steps, self.plan.das_samples
         if not self.plan.staged:
-            return das.search(network, engine, tables, steps=steps, samples=samples, weights=weights), engine, tables
+            return (
+                das.search(network, engine, tables, steps=steps, samples=samples, weights=weights),
+                engine,
+                tables,
+            )
         error: das.OutOfReachError | None = None
         found: das.Found | None = None
         try:
-            found = das.search(network, engine, tables, steps=steps, samples=samples, weights=weights)
+            found = das.search(
+                network, engine, tables, steps=steps, samples=samples, weights=weights
+            )
         except das.OutOfReachError as refused:
             error = refused
         try:
             outcome = search_accelerator(
-                network, self.target.board, self.target.goal, engine="exact", seed=self.seed, weights=weights,
-                clock_mhz=self.target.clock_mhz, seconds=self.plan.staged,
-            )  # fmt: skip
+                network,
+                self.target.board,
+                self.target.goal,
+                engine="exact",
+                seed=self.seed,
+                weights=weights,
+                clock_mhz=self.target.clock_mhz,
+                seconds=self.plan.staged,
+            )
         except CapacityError:
             outcome = None
         if outcome is not None:
-            design = das.exact(network, outcome.accelerator, self.target, weights=weights, sized=False, given=True)
+            design = das.exact(
+                network, outcome.accelerator, self.target, weights=weights, sized=False, given=True
+            )
             if not self.target.goal.excess(design.figures) and (
                 found is None or self.objective(design) < self.objective(found.design)
             ):
@@ -451,7 +601,10 @@ class Run:
 
     def objective(self, design: das.Design) -> float:
         """Logarithm of what the goal minimizes."""
-        return sum(weight * math.log(max(design.figures[name], 1e-3)) for name, weight in self.target.goal.weights.items())
+        return sum(
+            weight * math.log(max(design.figures[name], 1e-3))
+            for name, weight in self.target.goal.weights.items()
+        )
 
     def train(self, outline: Network, *, quantized: bool) -> dict[str, export.Folded]:
         """The derived network trained and folded."""
@@ -467,13 +620,20 @@ class Run:
                     recipe = plan.fine or recipe
                     kept = self.kept.load("float", always=True)
                     assert kept is not None
-                    own = {n.removeprefix(STATE): v for n, v in kept[1].items() if n.startswith(STATE)}
+                    own = {
+                        n.removeprefix(STATE): v for n, v in kept[1].items() if n.startswith(STATE)
+                    }
                     model.load_state_dict({n: torch.as_tensor(v) for n, v in own.items()})
                 float_epochs = epochs // 10 if quantized and not plan.warm_start else 0
                 train.fit(
                     model,
                     self.data.fit,
-                    replace(recipe, epochs=epochs, float_epochs=float_epochs, augmentation=self.space.augmentation),
+                    replace(
+                        recipe,
+                        epochs=epochs,
+                        float_epochs=float_epochs,
+                        augmentation=self.space.augmentation,
+                    ),
                     quantized=quantized,
                     seed=self.seed,
                     val=self.data.held,
@@ -484,18 +644,27 @@ class Run:
                     tick=tick,
                 )
                 arrays = export.to_arrays(export.fold(model, quantized), name)
-                state = {} if quantized or not self.plan.warm_start else {
-                    f"{STATE}{n}": v.numpy() for n, v in model.state_dict().items()
-                }
+                state = (
+                    {}
+                    if quantized or not self.plan.warm_start
+                    else {f"{STATE}{n}": v.numpy() for n, v in model.state_dict().items()}
+                )
                 self.kept.save(name, {}, {**arrays, **state})
             else:
                 arrays = done[1]
         return export.from_arrays(arrays, name, outline)
 
     def compare(
-        self, network: Network, real: export.FoldedNetwork, fake: export.FoldedNetwork, weights: golden.Weights, tick: Tick
+        self,
+        network: Network,
+        real: export.FoldedNetwork,
+        fake: export.FoldedNetwork,
+        weights: golden.Weights,
+        tick: Tick,
     ) -> dict[str, Any]:
-        """Accuracies on test images and on the validation images held back, and how the integer network differs."""
+        """Accuracies on test images and on the validation images held back, and how the integer
+        network differs.
+        """
         test = self.data.test.take(datasets.in_turn(self.data.test.labels))
         found = integer_check.compare(network, fake, weights, test.images, tick)
         held = self.data.held
@@ -508,8 +677,13 @@ class Run:
             ("accuracy", test, {"quantized": found.quantized, "integer": found.integer}),
             ("validation_accuracy", held, of_held),
         ):
-            whole = {"float": reference.predict(network, real, split.images, quantized=False), **predicted}
-            facts[name] = {n: train.accuracy(classes, split) for n, classes in whole.items()} | {"images": len(split)}
+            whole = {
+                "float": reference.predict(network, real, split.images, quantized=False),
+                **predicted,
+            }
+            facts[name] = {n: train.accuracy(classes, split) for n, classes in whole.items()} | {
+                "images": len(split)
+            }
         return facts
 
     def final(self, network: Network, weights: golden.Weights) -> tuple[das.Found, dict[str, Any]]:

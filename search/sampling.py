@@ -1,4 +1,6 @@
-"""Gumbel-softmax draws for operators (alpha), bitwidths (beta) and accelerator factors (gamma). Suffix J: choices."""
+"""Gumbel-softmax draws for operators (alpha), bitwidths (beta) and accelerator factors (gamma).
+Suffix J: choices.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ def straight_through(soft: Tensor) -> Tensor:
 
 
 def soft_sample(logits_J: Tensor, temperature: float, generator: torch.Generator) -> Tensor:
-    """Soft Gumbel-softmax: weights over all choices; used for bitwidths when weights are updated."""
+    """Soft Gumbel-softmax: weights over all choices; used for bitwidths when weights are
+    updated.
+    """
     return torch.softmax((logits_J + gumbel(logits_J.shape, generator)) / temperature, dim=-1)
 
 
@@ -34,16 +38,20 @@ def hard_sample(logits_J: Tensor, temperature: float, generator: torch.Generator
 
 @dataclass(frozen=True)
 class Paths:
-    """K operators of a block: numbers `index`, the drawn one first, and their `weight` (one-hot forward, soft backward)."""
+    """K operators of a block: numbers `index`, the drawn one first, and their `weight` (one-hot
+    forward, soft backward).
+    """
 
     index: tuple[int, ...]
     weight: Tensor
 
 
 def draw_paths(alpha_J: Tensor, k: int, temperature: float, generator: torch.Generator) -> Paths:
-    """Single-path forward, multi-path backward: the hard Gumbel draw, with gradients to the K most likely of it.
+    """Single-path forward, multi-path backward: the hard Gumbel draw, with gradients to the K most
+    likely of it.
 
-    The K largest perturbed logits take part, so the drawn operator is the first of them; the softmax runs over the K.
+    The K largest perturbed logits take part, so the drawn operator is the first of them; the
+    softmax runs over the K.
     """
     perturbed = alpha_J + gumbel(alpha_J.shape, generator)
     index = perturbed.detach().topk(min(k, alpha_J.numel())).indices
@@ -54,9 +62,11 @@ def draw_paths(alpha_J: Tensor, k: int, temperature: float, generator: torch.Gen
 
 
 def keep_mass(alpha_J: Tensor, before_J: Tensor, index: tuple[int, ...]) -> None:
-    """Shift the K updated logits in place so that their log-sum-exp is what it was in `before_J`; the others stay as they were.
+    """Shift the K updated logits in place so that their log-sum-exp is what it was in `before_J`;
+    the others stay as they were.
 
-    Operators that were not sampled thereby keep their probability. (Adam's momentum would move them.)
+    Operators that were not sampled thereby keep their probability. (Adam's momentum would move
+    them.)
     """
     chosen = torch.tensor(index)
     with torch.no_grad():
@@ -68,7 +78,9 @@ def keep_mass(alpha_J: Tensor, before_J: Tensor, index: tuple[int, ...]) -> None
 
 def random_sample(logits_J: Tensor, generator: torch.Generator) -> Tensor:
     """One-hot of a choice drawn uniformly, whatever the logits."""
-    return torch.zeros_like(logits_J).scatter_(-1, torch.randint(len(logits_J), (1,), generator=generator), 1.0)
+    return torch.zeros_like(logits_J).scatter_(
+        -1, torch.randint(len(logits_J), (1,), generator=generator), 1.0
+    )
 
 
 Bitwidths = Literal["heterogeneous", "hard", "soft", "random-hard"]
@@ -76,9 +88,15 @@ BITWIDTHS: tuple[Bitwidths, ...] = ("heterogeneous", "hard", "soft", "random-har
 
 
 def sample_bits(
-    logits_J: Tensor, how: Bitwidths, *, for_weights: bool, temperature: float, generator: torch.Generator
+    logits_J: Tensor,
+    how: Bitwidths,
+    *,
+    for_weights: bool,
+    temperature: float,
+    generator: torch.Generator,
 ) -> Tensor:
-    """Weights of the bitwidths in one step: `for_weights` when weights are updated, else when beta is.
+    """Weights of the bitwidths in one step: `for_weights` when weights are updated, else when beta
+    is.
 
     heterogeneous  soft for weights, hard for beta (Auto-NBA, section 3.2)
     hard, soft     hard or soft for both
@@ -93,7 +111,9 @@ def sample_bits(
 
 @dataclass(frozen=True, kw_only=True)
 class Annealing:
-    """Temperature from `first` to `last`, exponentially, linearly, along a cosine, or constantly `first`."""
+    """Temperature from `first` to `last`, exponentially, linearly, along a cosine, or constantly
+    `first`.
+    """
 
     first: float = 5.0
     last: float = 0.3

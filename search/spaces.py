@@ -1,6 +1,8 @@
-"""Search spaces: what a network may be made of and what an accelerator may look like; read from TOML.
+"""Search spaces: what a network may be made of and what an accelerator may look like; read from
+TOML.
 
-Those shipped lie beside this file; `load` also takes the path of one's own. docs/search-spaces.md explains the keys.
+Those shipped lie beside this file; `load` also takes the path of one's own. docs/search-spaces.md
+explains the keys.
 """
 
 from __future__ import annotations
@@ -31,12 +33,13 @@ _OPERATOR = re.compile(r"([kfrc])([1-9])(?:_e([1-9]))?(?:_g([2-9]))?")
 class Operator:
     """What may stand in a block; blocks that keep the shape add their input (a residual).
 
-    k3_e6, k5_e1_g2  MBConv (Sandler et al. 2018): 1x1 to `expansion` times the channels, depthwise `kernel`, linear 1x1; groups
-                     with a channel shuffle as in FBNet (Wu et al. 2019)
-    f3_e2            fused MBConv (Tan, Le 2021): `kernel` x `kernel` to `expansion` times the channels, linear 1x1
-    r3_e1            basic block (He et al. 2016): two convolutions, `expansion` times the output channels between them
-    c3               one convolution
-    skip             identity, or a linear 1x1 where the shape changes (kernel 0)
+    k3_e6, k5_e1_g2  MBConv (Sandler et al. 2018): 1x1 to `expansion` times the channels, depthwise
+    `kernel`, linear 1x1; groups
+                     with a channel shuffle as in FBNet (Wu et al. 2019) f3_e2            fused
+    MBConv (Tan, Le 2021): `kernel` x `kernel` to `expansion` times the channels, linear 1x1 r3_e1
+    basic block (He et al. 2016): two convolutions, `expansion` times the output channels between
+    them c3               one convolution skip             identity, or a linear 1x1 where the shape
+    changes (kernel 0)
     """
 
     name: str
@@ -51,13 +54,22 @@ class Operator:
         if name == SKIP:
             return cls(name=name, kind="skip", kernel=0, expansion=0, groups=1)
         match = _OPERATOR.fullmatch(name)
-        if match is None or int(match[2]) % 2 == 0 or (match[4] and match[1] != "k") or (match[3] and match[1] == "c"):
+        if (
+            match is None
+            or int(match[2]) % 2 == 0
+            or (match[4] and match[1] != "k")
+            or (match[3] and match[1] == "c")
+        ):
             raise SpecError(
-                "network.operators must be 'skip' or like 'k3_e6', 'k5_e1_g2', 'f3_e2', 'r3_e1' or 'c3' with an odd kernel, "
-                f"not {name!r}"
+                "network.operators must be 'skip' or like 'k3_e6', 'k5_e1_g2', 'f3_e2', 'r3_e1' or"
+                f" 'c3' with an odd kernel, not {name!r}"
             )
         return cls(
-            name=name, kind=_KINDS[match[1]], kernel=int(match[2]), expansion=int(match[3] or 1), groups=int(match[4] or 1)
+            name=name,
+            kind=_KINDS[match[1]],
+            kernel=int(match[2]),
+            expansion=int(match[3] or 1),
+            groups=int(match[4] or 1),
         )
 
 
@@ -73,13 +85,17 @@ class Block:
 
     @property
     def identity(self) -> bool:
-        """Whether input and output have the same shape: a skip is free, other operators get a residual."""
+        """Whether input and output have the same shape: a skip is free, other operators get a
+        residual.
+        """
         return self.stride == 1 and self.in_channels == self.out_channels
 
 
 @dataclass(frozen=True, kw_only=True)
 class HardwareSpace:
-    """Design factors of the accelerator: `chunks` at most, lanes to choose from, `multipliers` at most."""
+    """Design factors of the accelerator: `chunks` at most, lanes to choose from, `multipliers` at
+    most.
+    """
 
     chunks: int
     lanes: tuple[int, ...]
@@ -88,9 +104,14 @@ class HardwareSpace:
     def __post_init__(self) -> None:
         if not 1 <= self.chunks <= 8:
             raise SpecError(f"hardware.chunks must be 1 to 8, not {self.chunks!r}")
-        if not self.lanes or any(not 1 <= n <= MAX_LANES or n & (n - 1) for n in self.lanes) or 1 not in self.lanes:
+        if (
+            not self.lanes
+            or any(not 1 <= n <= MAX_LANES or n & (n - 1) for n in self.lanes)
+            or 1 not in self.lanes
+        ):
             raise SpecError(
-                f"hardware.lanes must be powers of two up to {MAX_LANES}, 1 among them, not {list(self.lanes)}"
+                f"hardware.lanes must be powers of two up to {MAX_LANES}, 1 among them, not"
+                f" {list(self.lanes)}"
             )
         if self.multipliers < 1:
             raise SpecError(f"hardware.multipliers must be at least 1, not {self.multipliers!r}")
@@ -119,7 +140,9 @@ class Space:
     @property
     def slots(self) -> tuple[str, ...]:
         """Places of layers whose chunk is searched."""
-        inner = [f"b{b.index}_{part}" for b in self.blocks for part in ("expand", "depthwise", "project")]
+        inner = [
+            f"b{b.index}_{part}" for b in self.blocks for part in ("expand", "depthwise", "project")
+        ]
         return ("stem", *inner, "head", "pool", "classifier")
 
 
@@ -139,10 +162,15 @@ def slot_of(layer: str) -> str:
 def load(name: str) -> Space:
     """One of SHIPPED, or the space in the file of that path (*.toml)."""
     if name in SHIPPED:
-        return parse(name, resources.files("autonba.search").joinpath(f"{name}.toml").read_text(encoding="utf-8"))
+        return parse(
+            name,
+            resources.files("autonba.search").joinpath(f"{name}.toml").read_text(encoding="utf-8"),
+        )
     path = Path(name)
     if path.suffix != ".toml":
-        raise SpecError(f"space must be one of {', '.join(SHIPPED)}, or a file *.toml, not {name!r}")
+        raise SpecError(
+            f"space must be one of {', '.join(SHIPPED)}, or a file *.toml, not {name!r}"
+        )
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -156,15 +184,30 @@ def load(name: str) -> Space:
 _KEYS: Mapping[str, Mapping[str, type | tuple[type, ...]]] = {
     "": {"network": dict, "hardware": dict, "constraints": dict, "search": dict, "train": dict},
     "network": {
-        "stem": dict, "head": int, "fixed_bits": int, "bits": list, "operators": list, "blocks": list, "stages": list,
+        "stem": dict,
+        "head": int,
+        "fixed_bits": int,
+        "bits": list,
+        "operators": list,
+        "blocks": list,
+        "stages": list,
     },
     "network.stem": {"channels": int, "kernel": int, "stride": int},
     "network.stages": {"channels": int, "blocks": int, "stride": int, "operators": list},
     "hardware": {"chunks": int, "lanes": list, "multipliers": int},
-    "constraints": {"dsp": (int, float), "bram": (int, float), "lut": (int, float), "ff": (int, float)},
-    "search": {"accuracy_weight": (int, float), "cycles_weight": (int, float), "memory_weight": (int, float)},
+    "constraints": {
+        "dsp": (int, float),
+        "bram": (int, float),
+        "lut": (int, float),
+        "ff": (int, float),
+    },
+    "search": {
+        "accuracy_weight": (int, float),
+        "cycles_weight": (int, float),
+        "memory_weight": (int, float),
+    },
     "train": {"augmentation": str},
-}  # fmt: skip
+}
 _OPTIONAL = {"constraints", "train", "blocks", "operators", "augmentation", *_KEYS["constraints"]}
 
 
@@ -188,8 +231,12 @@ def _checked(document: Mapping[str, Any], where: str = "") -> Mapping[str, Any]:
 
 
 _TYPES: Mapping[Any, str] = {
-    dict: "a table", list: "a list", int: "an integer", str: "a text", (int, float): "a number",
-}  # fmt: skip
+    dict: "a table",
+    list: "a list",
+    int: "an integer",
+    str: "a text",
+    (int, float): "a number",
+}
 
 
 def parse(name: str, text: str) -> Space:
@@ -198,16 +245,30 @@ def parse(name: str, text: str) -> Space:
         document = _checked(tomllib.loads(text))
     except tomllib.TOMLDecodeError as error:
         raise SpecError(f"the space must be TOML ({error})") from None
-    net, hardware = _checked(document["network"], "network"), _checked(document["hardware"], "hardware")
+    net, hardware = (
+        _checked(document["network"], "network"),
+        _checked(document["hardware"], "hardware"),
+    )
     stem, weights = _checked(net["stem"], "network.stem"), _checked(document["search"], "search")
     train = _checked(document.get("train", {}), "train")
     augmentation = train.get("augmentation", "affine")
     if augmentation not in get_args(Augmentation):
-        raise SpecError(f"train.augmentation must be one of {', '.join(get_args(Augmentation))}, not {augmentation!r}")
+        raise SpecError(
+            f"train.augmentation must be one of {', '.join(get_args(Augmentation))}, not"
+            f" {augmentation!r}"
+        )
     for key, values in (("bits", net["bits"]), ("fixed_bits", [net["fixed_bits"]])):
-        if not values or any(isinstance(b, bool) or b not in BITS for b in values) or len(set(values)) < len(values):
+        if (
+            not values
+            or any(isinstance(b, bool) or b not in BITS for b in values)
+            or len(set(values)) < len(values)
+        ):
             raise SpecError(f"network.{key} must be different integers from 2 to 8, not {values!r}")
-    for key, kind, what in (("stages", dict, "tables"), ("operators", str, "texts"), ("blocks", str, "texts")):
+    for key, kind, what in (
+        ("stages", dict, "tables"),
+        ("operators", str, "texts"),
+        ("blocks", str, "texts"),
+    ):
         if any(not isinstance(entry, kind) for entry in net.get(key, [])):
             raise SpecError(f"network.{key} must be a list of {what}, not {net[key]!r}")
     if any(not isinstance(lanes, int) for lanes in hardware["lanes"]):
@@ -224,7 +285,9 @@ def parse(name: str, text: str) -> Space:
             if "blocks" in net:
                 own = [net["blocks"][len(blocks)]] if len(blocks) < len(net["blocks"]) else []
             if not own:
-                raise SpecError(f"network: block {len(blocks)} must have at least one operator, and it has none")
+                raise SpecError(
+                    f"network: block {len(blocks)} must have at least one operator, and it has none"
+                )
             blocks.append(
                 Block(
                     index=len(blocks),
@@ -236,7 +299,10 @@ def parse(name: str, text: str) -> Space:
             )
             channels = stage["channels"]
     if len(net.get("blocks", blocks)) != len(blocks):
-        raise SpecError(f"network.blocks must name {len(blocks)} operators, one a block, not {len(net['blocks'])}")
+        raise SpecError(
+            f"network.blocks must name {len(blocks)} operators, one a block, not"
+            f" {len(net['blocks'])}"
+        )
     return Space(
         name=name,
         stem_channels=stem["channels"],
@@ -248,7 +314,9 @@ def parse(name: str, text: str) -> Space:
         operators=tuple(Operator.parse(o) for o in names),
         blocks=tuple(blocks),
         hardware=HardwareSpace(
-            chunks=hardware["chunks"], lanes=tuple(hardware["lanes"]), multipliers=hardware["multipliers"]
+            chunks=hardware["chunks"],
+            lanes=tuple(hardware["lanes"]),
+            multipliers=hardware["multipliers"],
         ),
         constraints=dict(_checked(document.get("constraints", {}), "constraints")),
         accuracy_weight=weights["accuracy_weight"],
@@ -260,12 +328,19 @@ def parse(name: str, text: str) -> Space:
 
 def _operator_names(net: Mapping[str, Any], stages: Sequence[Mapping[str, Any]]) -> list[str]:
     """Every operator that occurs, in the order of the file."""
-    lists = [net.get("operators", []), *(stage.get("operators", []) for stage in stages), net.get("blocks", [])]
+    lists = [
+        net.get("operators", []),
+        *(stage.get("operators", []) for stage in stages),
+        net.get("blocks", []),
+    ]
     return list(dict.fromkeys(name for names in lists for name in names))
 
 
-def fix(space: Space, *, bits: Sequence[int] | None = None, operators: Sequence[str] | None = None) -> Space:
-    """`space` with the bitwidths to choose from replaced, or the operator of every block given (a search for bits alone).
+def fix(
+    space: Space, *, bits: Sequence[int] | None = None, operators: Sequence[str] | None = None
+) -> Space:
+    """`space` with the bitwidths to choose from replaced, or the operator of every block given (a
+    search for bits alone).
 
     With one bitwidth, this is DNA's search (Zhang et al. 2020).
     """
@@ -275,20 +350,28 @@ def fix(space: Space, *, bits: Sequence[int] | None = None, operators: Sequence[
         space = replace(space, bits=tuple(sorted(bits)))
     if operators is not None:
         if len(operators) != len(space.blocks):
-            raise SpecError(f"operators must name {len(space.blocks)} operators, one a block, not {len(operators)}")
+            raise SpecError(
+                f"operators must name {len(space.blocks)} operators, one a block, not"
+                f" {len(operators)}"
+            )
         names = list(dict.fromkeys([*(o.name for o in space.operators), *operators]))
         space = replace(
             space,
             operators=tuple(Operator.parse(o) for o in names),
             blocks=tuple(
-                replace(b, allowed=(names.index(o),)) for b, o in zip(space.blocks, operators, strict=True)
+                replace(b, allowed=(names.index(o),))
+                for b, o in zip(space.blocks, operators, strict=True)
             ),
         )
     return space
 
 
-def network(space: Space, choices: Sequence[Choice], shape: tuple[int, int, int], classes: Sequence[str]) -> Network:
-    """The network that `choices` (one a block) name, with shifts and multipliers still 0; `shape` is (C, H, W)."""
+def network(
+    space: Space, choices: Sequence[Choice], shape: tuple[int, int, int], classes: Sequence[str]
+) -> Network:
+    """The network that `choices` (one a block) name, with shifts and multipliers still 0; `shape`
+    is (C, H, W).
+    """
     operators = {o.name: o for o in space.operators}
     fixed = space.fixed_bits
     pad = space.stem_kernel // 2
@@ -310,9 +393,24 @@ def network(space: Space, choices: Sequence[Choice], shape: tuple[int, int, int]
         layers += block_layers(block, operators[choice.operator], choice.bits, source)
         source = layers[-1].name
     layers.append(
-        Layer(name="head", op="conv", input=source, out_channels=space.head_channels, weight_bits=fixed, bits=fixed)
+        Layer(
+            name="head",
+            op="conv",
+            input=source,
+            out_channels=space.head_channels,
+            weight_bits=fixed,
+            bits=fixed,
+        )
     )
-    layers.append(Layer(name="pool", op="global_pool", input="head", out_channels=space.head_channels, bits=fixed))
+    layers.append(
+        Layer(
+            name="pool",
+            op="global_pool",
+            input="head",
+            out_channels=space.head_channels,
+            bits=fixed,
+        )
+    )
     layers.append(
         Layer(
             name="classifier",
@@ -351,7 +449,15 @@ def block_layers(block: Block, operator: Operator, bits: int, source: str) -> li
                 signed=True,
             )
         ]
-    def conv(part: str, source: str, channels: int, kernel: int, stride: tuple[int, int] = (1, 1), groups: int = 1) -> Layer:
+
+    def conv(
+        part: str,
+        source: str,
+        channels: int,
+        kernel: int,
+        stride: tuple[int, int] = (1, 1),
+        groups: int = 1,
+    ) -> Layer:
         return Layer(
             name=f"{name}_{part}",
             op="conv",
@@ -367,15 +473,29 @@ def block_layers(block: Block, operator: Operator, bits: int, source: str) -> li
 
     middle, residual = block.in_channels * operator.expansion, source if block.identity else None
     if operator.kind == "conv":
-        return [replace(conv("project", source, block.out_channels, operator.kernel, stride), residual=residual)]
+        return [
+            replace(
+                conv("project", source, block.out_channels, operator.kernel, stride),
+                residual=residual,
+            )
+        ]
     if operator.kind == "basic":
-        first = conv("expand", source, block.out_channels * operator.expansion, operator.kernel, stride)
-        return [first, replace(conv("project", first.name, block.out_channels, operator.kernel), residual=residual)]
+        first = conv(
+            "expand", source, block.out_channels * operator.expansion, operator.kernel, stride
+        )
+        return [
+            first,
+            replace(
+                conv("project", first.name, block.out_channels, operator.kernel), residual=residual
+            ),
+        ]
     if operator.kind == "fused":
         first = conv("expand", source, middle, operator.kernel, stride)
         return [
             first,
-            replace(conv("project", first.name, block.out_channels, 1), residual=residual, signed=True),
+            replace(
+                conv("project", first.name, block.out_channels, 1), residual=residual, signed=True
+            ),
         ]
     layers = [conv("expand", source, middle, 1, groups=operator.groups)]
     if operator.groups > 1:
@@ -388,6 +508,8 @@ def block_layers(block: Block, operator: Operator, bits: int, source: str) -> li
                 groups=operator.groups,
             )
         )
-    layers.append(conv("depthwise", layers[-1].name, middle, operator.kernel, stride, groups=middle))
+    layers.append(
+        conv("depthwise", layers[-1].name, middle, operator.kernel, stride, groups=middle)
+    )
     last = conv("project", layers[-1].name, block.out_channels, 1, groups=operator.groups)
     return [*layers, replace(last, residual=residual, signed=True)]

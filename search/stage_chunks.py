@@ -1,7 +1,9 @@
 """Cycles and costs of the chunks of every stage on every array shape, row buffers left out.
 
-Everything follows the rules of `autonba.cost`; of the control logic the share that `autonba.cost.logic.control` gives.
-Suffixes: L layers, V variants (a stage, with or without a depthwise chunk), S shapes with their multiplier, M multipliers.
+Everything follows the rules of `autonba.cost`; of the control logic the share that
+`autonba.cost.logic.control` gives.
+Suffixes: L layers, V variants (a stage, with or without a depthwise chunk), S shapes with their
+multiplier, M multipliers.
 """
 
 from __future__ import annotations
@@ -24,18 +26,26 @@ from autonba.errors import SpecError
 from autonba.mapping import LayerPlan, word_nest
 from autonba.network import Tensor
 from autonba.pipeline import MULTIPLY_STAGES
-from autonba.search.stage_shapes import MULTIPLIERS, ConvShapes, DepthwiseShapes, Floats, Ints, depthwise_words
+from autonba.search.stage_shapes import (
+    MULTIPLIERS,
+    ConvShapes,
+    DepthwiseShapes,
+    Floats,
+    Ints,
+    depthwise_words,
+)
 from autonba.search.stage_variants import Variant, is_depthwise
 
 IMPOSSIBLE = 1e12  # cycles of a layer on a chunk that cannot run it
-PIPELINE_CYCLES = 26  # from a layer's last beat to the start of the next layer: address, array, requantizer, tokens
+# from a layer's last beat to the start of the next layer: address, array, requantizer, tokens
+PIPELINE_CYCLES = 26
 PACKED = MULTIPLIERS.index("packed")
 
 
 @dataclass(frozen=True)
 class Nests:
-    """Of each layer on each array: `blocks` of output channels, `beats` of a visit (IMPOSSIBLE: it cannot run), `sets` of columns
-    of an image; (L, S) for S conv or depthwise shapes."""
+    """Of each layer on each array: `blocks` of output channels, `beats` of a visit (IMPOSSIBLE: it
+    cannot run), `sets` of columns of an image; (L, S) for S conv or depthwise shapes."""
 
     blocks: Floats
     beats: Floats
@@ -45,7 +55,11 @@ class Nests:
     @property
     def busy(self) -> Floats:
         """Cycles of an image (L, S)."""
-        return np.where(self.beats < IMPOSSIBLE, self.sets * self.blocks * timing.period(self.beats, self.drains), IMPOSSIBLE)
+        return np.where(
+            self.beats < IMPOSSIBLE,
+            self.sets * self.blocks * timing.period(self.beats, self.drains),
+            IMPOSSIBLE,
+        )
 
     @property
     def reads(self) -> Floats:
@@ -54,7 +68,9 @@ class Nests:
 
 
 def conv_nests(plans: Sequence[LayerPlan], shapes: ConvShapes) -> Nests:
-    """Nests of all layers on conv chunks; channels lie in the order that `natural_plans` gives them."""
+    """Nests of all layers on conv chunks; channels lie in the order that `natural_plans` gives
+    them.
+    """
     size = len(plans), len(shapes.out)
     blocks, beats, sets = np.ones(size), np.full(size, IMPOSSIBLE), np.ones(size)
     pairs = sorted(set(zip(shapes.out.tolist(), shapes.into.tolist(), strict=True)))
@@ -70,10 +86,22 @@ def conv_nests(plans: Sequence[LayerPlan], shapes: ConvShapes) -> Nests:
             elif lp.groups == lp.source.channels and lp.input_order == lp.output_order:
                 words = depthwise_words(lp.out.channels, out, into)
             else:
-                chunk = Chunk(name="any", kind="conv", out_lanes=out, in_lanes=into, drain_lanes=1, multiplier="lut")
+                chunk = Chunk(
+                    name="any",
+                    kind="conv",
+                    out_lanes=out,
+                    in_lanes=into,
+                    drain_lanes=1,
+                    multiplier="lut",
+                )
                 words = word_nest(lp.layer, lp.source, chunk, lp.input_order, lp.output_order).words
             beats[n, where] = timing.beats(*lp.kernel, 1, words)
-    return Nests(blocks, beats, sets, np.broadcast_to(timing.drain_cycles(shapes.columns, shapes.out, shapes.drain), size))
+    return Nests(
+        blocks,
+        beats,
+        sets,
+        np.broadcast_to(timing.drain_cycles(shapes.columns, shapes.out, shapes.drain), size),
+    )
 
 
 def depthwise_nests(plans: Sequence[LayerPlan], shapes: DepthwiseShapes) -> Nests:
@@ -88,7 +116,14 @@ def depthwise_nests(plans: Sequence[LayerPlan], shapes: DepthwiseShapes) -> Nest
         fits = np.ones(len(shapes.lanes), dtype=bool)
         if lp.input_order != lp.output_order:
             for lanes in set(shapes.lanes.tolist()):
-                chunk = Chunk(name="any", kind="depthwise", out_lanes=lanes, in_lanes=lanes, drain_lanes=1, multiplier="lut")
+                chunk = Chunk(
+                    name="any",
+                    kind="depthwise",
+                    out_lanes=lanes,
+                    in_lanes=lanes,
+                    drain_lanes=1,
+                    multiplier="lut",
+                )
                 try:
                     word_nest(lp.layer, lp.source, chunk, lp.input_order, lp.output_order)
                 except SpecError:
@@ -96,12 +131,19 @@ def depthwise_nests(plans: Sequence[LayerPlan], shapes: DepthwiseShapes) -> Nest
         if lp.layer.op == "max_pool":
             fits &= (shapes.taps == 1) & (shapes.multiplier < 2)
         beats[n, fits] = timing.beats(*lp.kernel, shapes.taps, 1)[fits]
-    return Nests(blocks, beats, sets, np.broadcast_to(timing.drain_cycles(shapes.columns, shapes.lanes, shapes.drain), size))
+    return Nests(
+        blocks,
+        beats,
+        sets,
+        np.broadcast_to(timing.drain_cycles(shapes.columns, shapes.lanes, shapes.drain), size),
+    )
 
 
 @dataclass(frozen=True)
 class Widths:
-    """Of the chunks of one kind in every variant (V,), zero where there is none; `input_bits` (V, M) by multiplier."""
+    """Of the chunks of one kind in every variant (V,), zero where there is none; `input_bits` (V,
+    M) by multiplier.
+    """
 
     layers: Ints
     addresses: Ints  # bits of the rows of layers' inputs and outputs
@@ -128,28 +170,52 @@ def lane_bits(tensors: Sequence[tuple[Tensor, int]]) -> tuple[int, bool]:
     return max(t.bits + (signed and not t.signed) for t, _ in tensors), signed
 
 
-def chunk_widths(plans: Sequence[LayerPlan], stages: Sequence[Variant], kind: Literal["a", "d"]) -> Widths:
+def chunk_widths(
+    plans: Sequence[LayerPlan], stages: Sequence[Variant], kind: Literal["a", "d"]
+) -> Widths:
     rows = []
     for stage in stages:
         own = [plans[n] for n in (stage.conv if kind == "a" else stage.depthwise)]
         if not own:
             rows.append([0] * 4 + [[0] * 3] + [0] * 13)
             continue
-        read = {p: [lane_bits(t) for (_, r, port), t in stage.memories.items() if r == kind and port == p]
-                for p in ("main", "residual")}
+        read = {
+            p: [
+                lane_bits(t)
+                for (_, r, port), t in stage.memories.items()
+                if r == kind and port == p
+            ]
+            for p in ("main", "residual")
+        }
         plain = max(bits + (not signed) for bits, signed in read["main"])
         packed = max(bits for bits, _ in read["main"])
         shifts = [lp.layer.shift for lp in own if not lp.layer.raw] or [0]
-        rows.append([
-            len(own), sum(map(address_bits, own)), sum(row_tables(lp.pattern) for lp in own), max(lp.weight_bits for lp in own),
-            [plain, plain, packed],
-            max((bits + (not signed) for bits, signed in read["residual"]), default=0),
-            max(lp.layer.residual_multiplier.bit_length() for lp in own) if read["residual"] else 0,
-            max(lp.sum_bits for lp in own), int(not all(lp.layer.raw for lp in own)),
-            int(any(lp.layer.raw for lp in own)), min(shifts), (max(shifts) - min(shifts)).bit_length(),
-            max(LOGIT_BITS if lp.layer.raw else lp.out.bits + (not lp.out.signed) for lp in own),
-            len(read["main"]), len(read["residual"]), len({lp.stride[1] for lp in own}), max(lp.stride[1] for lp in own),
-            int(any(lp.layer.op == "max_pool" for lp in own))])
+        rows.append(
+            [
+                len(own),
+                sum(map(address_bits, own)),
+                sum(row_tables(lp.pattern) for lp in own),
+                max(lp.weight_bits for lp in own),
+                [plain, plain, packed],
+                max((bits + (not signed) for bits, signed in read["residual"]), default=0),
+                max(lp.layer.residual_multiplier.bit_length() for lp in own)
+                if read["residual"]
+                else 0,
+                max(lp.sum_bits for lp in own),
+                int(not all(lp.layer.raw for lp in own)),
+                int(any(lp.layer.raw for lp in own)),
+                min(shifts),
+                (max(shifts) - min(shifts)).bit_length(),
+                max(
+                    LOGIT_BITS if lp.layer.raw else lp.out.bits + (not lp.out.signed) for lp in own
+                ),
+                len(read["main"]),
+                len(read["residual"]),
+                len({lp.stride[1] for lp in own}),
+                max(lp.stride[1] for lp in own),
+                int(any(lp.layer.op == "max_pool" for lp in own)),
+            ]
+        )
     return Widths(*(np.array(column, dtype=np.int64) for column in zip(*rows, strict=True)))
 
 
@@ -171,10 +237,25 @@ class Options:
         return self.taps * (self.into if self.kind == "conv" else 1)
 
 
-def chunk_costs(options: Options, nests: Nests, widths: Widths, plans: Sequence[LayerPlan], member_VL: Floats, lag_VL: Floats,
-           family: Family) -> tuple[Floats, Floats]:
-    """Cycles (V, S) and COMPONENTS (V, S, 7) of the chunks of one kind in every variant, memories of rows left out."""
-    shape, out, columns, drain, terms = options.shape, options.out, options.columns, options.drain, options.terms
+def chunk_costs(
+    options: Options,
+    nests: Nests,
+    widths: Widths,
+    plans: Sequence[LayerPlan],
+    member_VL: Floats,
+    lag_VL: Floats,
+    family: Family,
+) -> tuple[Floats, Floats]:
+    """Cycles (V, S) and COMPONENTS (V, S, 7) of the chunks of one kind in every variant, memories
+    of rows left out.
+    """
+    shape, out, columns, drain, terms = (
+        options.shape,
+        options.out,
+        options.columns,
+        options.drain,
+        options.terms,
+    )
     depthwise = options.kind == "depthwise"
     w = widths.weight_bits[:, None]
     a = np.where(options.multiplier == PACKED, widths.input_bits[:, 2:], widths.input_bits[:, :1])
@@ -191,47 +272,125 @@ def chunk_costs(options: Options, nests: Nests, widths: Widths, plans: Sequence[
     groups_LS = nests.sets * nests.blocks * nests.drains
     groups = total(groups_LS)
     lag = total(nests.busy / heights[:, None], lag_VL)
-    weight_words = total(nests.blocks * np.where(nests.beats < IMPOSSIBLE, nests.beats, 1)).astype(np.int64)
-    parameter_words = total(nests.blocks * (nests.drains / columns_of(nests, options))).astype(np.int64)
+    weight_words = total(nests.blocks * np.where(nests.beats < IMPOSSIBLE, nests.beats, 1)).astype(
+        np.int64
+    )
+    parameter_words = total(nests.blocks * (nests.drains / columns_of(nests, options))).astype(
+        np.int64
+    )
     word, parameters = out * terms * w, drain * (acc + MULTIPLIER_BITS * requantizes)
     memories = ((word, weight_words), (parameters, parameter_words))
     multipliers = columns * out * terms
 
-    arrays = [0 * acc + dsp.array(multiplier, depthwise, out, terms, columns, w, a, family) for multiplier in MULTIPLIERS]
-    blocks = np.choose(options.multiplier, arrays) + drain * requantizes * dsp.requantizer(acc, res, factor, family)
-    bram = sum(ram.in_blocks(width, depth, family) * ram.blocks(width, depth, family, rom=True) for width, depth in memories)
+    arrays = [
+        0 * acc + dsp.array(multiplier, depthwise, out, terms, columns, w, a, family)
+        for multiplier in MULTIPLIERS
+    ]
+    blocks = np.choose(options.multiplier, arrays) + drain * requantizes * dsp.requantizer(
+        acc, res, factor, family
+    )
+    bram = sum(
+        ram.in_blocks(width, depth, family) * ram.blocks(width, depth, family, rom=True)
+        for width, depth in memories
+    )
 
-    raw_L, residual_L, maximum_L = (np.array([f(lp) for lp in plans], dtype=float) for f in (
-        lambda lp: lp.layer.raw, lambda lp: lp.residual_root is not None, lambda lp: lp.layer.op == "max_pool"))
-    path = Datapath(multipliers=multipliers, drain_lanes=drain, weight_bits=w, input_bits=a, acc_bits=acc, residual_bits=res,
-                    residual_factor_bits=factor, weight_word=word, weight_words=weight_words, parameter_word=parameters,
-                    parameter_words=parameter_words)
-    energy = sum(path.energy(
-        HOROWITZ_45NM, beats=beats, multiplied=total(nests.reads * (1 - maximum_L)[:, None]), groups=groups,
-        requantized=total(groups_LS * (1 - raw_L)[:, None]), residuals=total(groups_LS * residual_L[:, None])))
+    raw_L, residual_L, maximum_L = (
+        np.array([f(lp) for lp in plans], dtype=float)
+        for f in (
+            lambda lp: lp.layer.raw,
+            lambda lp: lp.residual_root is not None,
+            lambda lp: lp.layer.op == "max_pool",
+        )
+    )
+    path = Datapath(
+        multipliers=multipliers,
+        drain_lanes=drain,
+        weight_bits=w,
+        input_bits=a,
+        acc_bits=acc,
+        residual_bits=res,
+        residual_factor_bits=factor,
+        weight_word=word,
+        weight_words=weight_words,
+        parameter_word=parameters,
+        parameter_words=parameter_words,
+    )
+    energy = sum(
+        path.energy(
+            HOROWITZ_45NM,
+            beats=beats,
+            multiplied=total(nests.reads * (1 - maximum_L)[:, None]),
+            groups=groups,
+            requantized=total(groups_LS * (1 - raw_L)[:, None]),
+            residuals=total(groups_LS * residual_L[:, None]),
+        )
+    )
 
     slices = [ram.depth_slices(width, depth, family, rom=True) for width, depth in memories]
     amounts = {
         "operands": logic.operands(
-            input_bits=a, in_lanes=options.into, taps=options.taps, columns=columns,
-            banks=timing.banks(columns, np.maximum(widths.stride, 1)[:, None], options.taps), mains=widths.mains[:, None],
-            strides=widths.strides[:, None], drain_lanes=drain, residual_bits=res, residuals=widths.residuals[:, None]),
+            input_bits=a,
+            in_lanes=options.into,
+            taps=options.taps,
+            columns=columns,
+            banks=timing.banks(columns, np.maximum(widths.stride, 1)[:, None], options.taps),
+            mains=widths.mains[:, None],
+            strides=widths.strides[:, None],
+            drain_lanes=drain,
+            residual_bits=res,
+            residuals=widths.residuals[:, None],
+        ),
         "requantize": logic.requantizers(
-            drain_lanes=drain, acc_bits=acc, residual_bits=res, residual_factor_bits=factor,
-            shift_low=widths.shift_low[:, None], shift_range=widths.shift_range[:, None], write_bits=widths.write_bits[:, None],
-            has_raw=raw, requantizes=requantizes, parameter_slices=slices[1], family=family)}
+            drain_lanes=drain,
+            acc_bits=acc,
+            residual_bits=res,
+            residual_factor_bits=factor,
+            shift_low=widths.shift_low[:, None],
+            shift_range=widths.shift_range[:, None],
+            write_bits=widths.write_bits[:, None],
+            has_raw=raw,
+            requantizes=requantizes,
+            parameter_slices=slices[1],
+            family=family,
+        ),
+    }
     found = []
     for kind in logic.KINDS:
-        lanes = [logic.weigh("array", logic.array(
-            multiplier, depthwise, weight_bits=w, input_bits=a, acc_bits=acc, out_lanes=out, terms=terms, columns=columns,
-            drain_lanes=drain, maximum=widths.maximum[:, None], stages=MULTIPLY_STAGES[multiplier] + 1 + log2_up(terms),
-            weight_slices=slices[0], soft_weights=~ram.in_blocks(*memories[0], family), family=family), family, kind)
-            for multiplier in MULTIPLIERS]
-        found.append(np.choose(options.multiplier, lanes)
-                     + sum(logic.weigh(part, own, family, kind) for part, own in amounts.items())
-                     + sum(logic.weigh("weights", _rom(width, depth, family), family, kind) for width, depth in memories)
-                     + logic.control(widths.layers, widths.addresses, widths.tables, family, kind)[:, None]
-                     + logic.top(1, 0, 0, family, kind) - logic.top(0, 0, 0, family, kind))
+        lanes = [
+            logic.weigh(
+                "array",
+                logic.array(
+                    multiplier,
+                    depthwise,
+                    weight_bits=w,
+                    input_bits=a,
+                    acc_bits=acc,
+                    out_lanes=out,
+                    terms=terms,
+                    columns=columns,
+                    drain_lanes=drain,
+                    maximum=widths.maximum[:, None],
+                    stages=MULTIPLY_STAGES[multiplier] + 1 + log2_up(terms),
+                    weight_slices=slices[0],
+                    soft_weights=~ram.in_blocks(*memories[0], family),
+                    family=family,
+                ),
+                family,
+                kind,
+            )
+            for multiplier in MULTIPLIERS
+        ]
+        found.append(
+            np.choose(options.multiplier, lanes)
+            + sum(logic.weigh(part, own, family, kind) for part, own in amounts.items())
+            + sum(
+                logic.weigh("weights", _rom(width, depth, family), family, kind)
+                for width, depth in memories
+            )
+            + logic.control(widths.layers, widths.addresses, widths.tables, family, kind)[:, None]
+            + logic.top(1, 0, 0, family, kind)
+            - logic.top(0, 0, 0, family, kind)
+        )
     lag = lag + PIPELINE_CYCLES * widths.layers[:, None]
     parts = [blocks, bram, *found, energy, lag, multipliers + 0 * acc]
     return busy * used, np.stack([np.asarray(part, dtype=float) * used for part in parts], axis=-1)

@@ -1,9 +1,11 @@
-"""The staged accelerator space as a graph of options for the exact solver: nodes are cuts, arcs are stages.
+"""The staged accelerator space as a graph of options for the exact solver: nodes are cuts, arcs are
+stages.
 
-What a stage costs depends on the stage before only through the drain lanes that write into it, so a node is a cut and those
-lanes. Options that no path within the limits can hold are left out: for several weightings of the resources, the least that the
-other stages take is known (a weighted sum of the limits is a limit, too). Of options with equal ends, only those are kept that no
-other one beats. Suffixes: N options, R resources, G weightings.
+What a stage costs depends on the stage before only through the drain lanes that write into it, so a
+node is a cut and those lanes. Options that no path within the limits can hold are left out: for
+several weightings of the resources, the least that the other stages take is known (a weighted sum
+of the limits is a limit, too). Of options with equal ends, only those are kept that no other one
+beats. Suffixes: N options, R resources, G weightings.
 """
 
 from __future__ import annotations
@@ -26,7 +28,9 @@ KEPT_WEIGHTINGS = 6  # besides each resource alone
 
 
 def undominated(points_NR: Floats) -> Ints:
-    """Indices of the points that no other point is below or equal to in every respect; the first of equal points."""
+    """Indices of the points that no other point is below or equal to in every respect; the first of
+    equal points.
+    """
     order = np.lexsort((np.arange(len(points_NR)), points_NR.sum(axis=1)))
     points, kept = points_NR[order], []
     while len(order):
@@ -38,8 +42,8 @@ def undominated(points_NR: Floats) -> Ints:
 
 @dataclass(frozen=True)
 class _Bounds:
-    """For one weighting: least costs `stage` (V,) of each variant and `chunk` (2, V) of its chunks, `before` and `after` each
-    cut, and what the cheapest path takes of each resource (R,)."""
+    """For one weighting: least costs `stage` (V,) of each variant and `chunk` (2, V) of its chunks,
+    `before` and `after` each cut, and what the cheapest path takes of each resource (R,)."""
 
     stage: Floats
     chunk: Floats
@@ -53,13 +57,22 @@ class _LeastStages:
 
     def __init__(self, graph: StageGraph) -> None:
         self.graph, t = graph, graph.tables
-        self.order, self.starts = zip(*((np.argsort(port, kind="stable"), np.unique(np.sort(port), return_index=True)[1])
-                                        for port in (t.port, t.depthwise_port)), strict=True)
+        self.order, self.starts = zip(
+            *(
+                (np.argsort(port, kind="stable"), np.unique(np.sort(port), return_index=True)[1])
+                for port in (t.port, t.depthwise_port)
+            ),
+            strict=True,
+        )
         columns = graph._columns
-        self.amounts = [np.ascontiguousarray(table[:, order][..., columns]) for table, order in zip(
-            (t.conv, t.depthwise), self.order, strict=True)]
+        self.amounts = [
+            np.ascontiguousarray(table[:, order][..., columns])
+            for table, order in zip((t.conv, t.depthwise), self.order, strict=True)
+        ]
         cycles = t.conv_busy, t.depthwise_busy
-        self.late = [busy[:, order] > graph.highest for busy, order in zip(cycles, self.order, strict=True)]
+        self.late = [
+            busy[:, order] > graph.highest for busy, order in zip(cycles, self.order, strict=True)
+        ]
         self.split = np.flatnonzero(t.between_row)
         some = [~late.all(axis=1) for late in self.late]
         self.possible = some[0] & (some[1] | (t.between_row == 0))
@@ -67,7 +80,10 @@ class _LeastStages:
 
     def __call__(self, weighting: Floats, *, need_path: bool = False) -> _Bounds:
         t = self.graph.tables
-        weight, each = weighting[: len(self.graph._columns)], float(weighting[len(self.graph._columns) :].sum())
+        weight, each = (
+            weighting[: len(self.graph._columns)],
+            float(weighting[len(self.graph._columns) :].sum()),
+        )
         price = np.array([weight[c] if c >= 0 else 0.0 for c in self.memory])
         chunk, ports = [], []
         for amounts, late, starts in zip(self.amounts, self.late, self.starts, strict=True):
@@ -80,7 +96,11 @@ class _LeastStages:
         own_p, own_q = ports[0] + before, ports[1] + beside
         stage = own_p.min(axis=1)
         rows = t.between_row[self.split]
-        both = own_p[self.split, :, None] + own_q[self.split, None, :] + t.between[rows][..., :3] @ price
+        both = (
+            own_p[self.split, :, None]
+            + own_q[self.split, None, :]
+            + t.between[rows][..., :3] @ price
+        )
         stage[self.split] = both.reshape(len(rows), -1).min(axis=1)
         stage = stage + each
         chunk[1] = np.where(t.between_row > 0, chunk[1], 0.0)
@@ -117,14 +137,23 @@ class _LeastStages:
 
 
 class StageGraph:
-    """Graph of a `StagedProblem` for stages of at most `highest` cycles; those below `lowest` count as `lowest`.
+    """Graph of a `StagedProblem` for stages of at most `highest` cycles; those below `lowest` count
+    as `lowest`.
 
-    `resources` are the limited amounts, "lag" among them where latency is limited and "stages" where their number may be. `value`
+    `resources` are the limited amounts, "lag" among them where latency is limited and "stages"
+    where their number may be. `value`
     names the component that an objective sums up: "energy", "lag", a resource, or None.
     """
 
-    def __init__(self, problem: StagedProblem, limits: Mapping[str, float], *, value: str | None = None, highest: float = np.inf,
-                 lowest: float = 0.0) -> None:
+    def __init__(
+        self,
+        problem: StagedProblem,
+        limits: Mapping[str, float],
+        *,
+        value: str | None = None,
+        highest: float = np.inf,
+        lowest: float = 0.0,
+    ) -> None:
         self.problem, self.tables = problem, problem.tables
         t = self.tables
         self.lowest, self.highest = max(lowest, t.least_period), highest
@@ -132,7 +161,9 @@ class StageGraph:
         self._columns = [COMPONENTS.index(name) for name in names]
         self._value = None if value is None else COMPONENTS.index(value)
         fixed = t.fixed[self._columns]
-        self.limits = np.array([limits[name] for name in names], dtype=float) - fixed  # of the stages together
+        self.limits = (
+            np.array([limits[name] for name in names], dtype=float) - fixed
+        )  # of the stages together
         self._count_stages = problem.stages < len(t.cuts) - 1
         self.resources = (*names, "stages") if self._count_stages else tuple(names)
         if self._count_stages:
@@ -151,10 +182,14 @@ class StageGraph:
     def _bound(self) -> None:
         """Weightings, and for each the least weighted costs before and after every cut.
 
-        Each resource alone is one, in parts of its limit. The others follow where the least weighted sum of all leads: what its
-        path takes too much of weighs more the next time (multiplicative weights), as a Lagrangian bound is raised.
+        Each resource alone is one, in parts of its limit. The others follow where the least
+        weighted sum of all leads: what its path takes too much of weighs more the next time
+        (multiplicative weights), as a Lagrangian bound is raised.
         """
-        count, cuts = len(self.limits), len(self.tables.cuts)  # the number of stages among the resources, where it is limited
+        count, cuts = (
+            len(self.limits),
+            len(self.tables.cuts),
+        )  # the number of stages among the resources, where it is limited
         limits = np.maximum(self.limits, 1e-9)
         least = _LeastStages(self)
         weight = np.full(count, 1.0 / max(count, 1))
@@ -164,23 +199,37 @@ class StageGraph:
             found = least(weight / limits, need_path=True)
             if found.taken is None:
                 break
-            weight = weight * np.exp((found.taken / limits - 1).clip(-1.5, 1.5) * 2 / (1 + step / 4))
+            weight = weight * np.exp(
+                (found.taken / limits - 1).clip(-1.5, 1.5) * 2 / (1 + step / 4)
+            )
             weight = weight / weight.sum()
         self._weightings = np.array(weightings).reshape(-1, count) / limits
         bounds = [least(weighting) for weighting in self._weightings]
         gaps = np.array([bound.after[0] for bound in bounds]) - self._weightings @ self.limits
-        order = [*range(count), *(count + np.argsort(-gaps[count:], kind="stable")[:KEPT_WEIGHTINGS]).tolist()]
+        order = [
+            *range(count),
+            *(count + np.argsort(-gaps[count:], kind="stable")[:KEPT_WEIGHTINGS]).tolist(),
+        ]
         self._weightings = self._weightings[order]
         bounds = [bounds[n] for n in order]
         self._room = self._weightings @ self.limits  # (G,)
-        self._each = self._weightings[:, len(self._columns) :].sum(axis=1)  # what a stage costs by itself
+        self._each = self._weightings[:, len(self._columns) :].sum(
+            axis=1
+        )  # what a stage costs by itself
         self._weightings = self._weightings[:, : len(self._columns)]
         if bounds:
-            self._before, self._after = (np.stack([getattr(b, name) for b in bounds], axis=1) for name in ("before", "after"))
-            stage, chunk = (np.stack([getattr(b, name) for b in bounds], axis=-1) for name in ("stage", "chunk"))
+            self._before, self._after = (
+                np.stack([getattr(b, name) for b in bounds], axis=1) for name in ("before", "after")
+            )
+            stage, chunk = (
+                np.stack([getattr(b, name) for b in bounds], axis=-1) for name in ("stage", "chunk")
+            )
         else:
             self._before = self._after = np.zeros((cuts, 0))
-            stage, chunk = np.zeros((len(self.tables.stages), 0)), np.zeros((2, len(self.tables.stages), 0))
+            stage, chunk = (
+                np.zeros((len(self.tables.stages), 0)),
+                np.zeros((2, len(self.tables.stages), 0)),
+            )
         self._variants: dict[tuple[int, int], list[tuple[int, Floats, Floats]]] = {}
         for i, j in itertools.combinations(range(cuts), 2):
             for v in self.tables.variant[i, j]:
@@ -197,11 +246,15 @@ class StageGraph:
         """Arcs that leave a node."""
         if node not in self._cache:
             cut, writer = self.place(node)
-            self._cache[node] = [] if cut == len(self.tables.cuts) - 1 else list(self._arcs(cut, writer))
+            self._cache[node] = (
+                [] if cut == len(self.tables.cuts) - 1 else list(self._arcs(cut, writer))
+            )
         return self._cache[node]
 
     def _arcs(self, cut: int, writer: int) -> list[Arc]:
-        found: dict[int, list[tuple[Floats, Floats, Ints]]] = {}  # target -> busy, components, numbers
+        found: dict[
+            int, list[tuple[Floats, Floats, Ints]]
+        ] = {}  # target -> busy, components, numbers
         for j in range(cut + 1, len(self.tables.cuts)):
             for v, conv, depthwise in self._variants.get((cut, j), ()):
                 room = self._room + SLACK - self._each - self._before[cut] - self._after[j]
@@ -216,23 +269,36 @@ class StageGraph:
             if self._count_stages:
                 resources = np.concatenate([resources, np.ones((len(best), 1))], axis=1)
             value = np.zeros(len(best)) if self._value is None else spent[best, self._value]
-            arcs.append(Arc(target=target, busy=busy[best], spent=resources, value=value, options=numbers[best]))
+            arcs.append(
+                Arc(
+                    target=target,
+                    busy=busy[best],
+                    spent=resources,
+                    value=value,
+                    options=numbers[best],
+                )
+            )
         return arcs
 
     @property
     def _kept(self) -> list[int]:
         return sorted({*self._columns, *([] if self._value is None else [self._value])})
 
-    def _options(self, v: int, writer: int, room: Floats, least_conv: Floats, least_depthwise: Floats
-                 ) -> dict[int, tuple[Floats, Floats, Ints]]:
-        """Options of a variant by the drain lanes of its last layer: busy, components (N, 7), numbers."""
+    def _options(
+        self, v: int, writer: int, room: Floats, least_conv: Floats, least_depthwise: Floats
+    ) -> dict[int, tuple[Floats, Floats, Ints]]:
+        """Options of a variant by the drain lanes of its last layer: busy, components (N, 7),
+        numbers.
+        """
         t, problem = self.tables, self.problem
         split = bool(t.between_row[v])
         a = self._chosen(t.conv[v], t.conv_busy[v], room - least_depthwise, t.port)
         if not split:
             d = np.zeros(1, dtype=np.int64)
         else:
-            d = self._chosen(t.depthwise[v], t.depthwise_busy[v], room - least_conv, t.depthwise_port)
+            d = self._chosen(
+                t.depthwise[v], t.depthwise_busy[v], room - least_conv, t.depthwise_port
+            )
             if t.stages[v].pooling:
                 d = d[t.depthwise_shapes.pooling[d] == d]
         if not len(a) or not len(d):
@@ -240,7 +306,9 @@ class StageGraph:
         pairs = np.stack(np.meshgrid(a, d, indexing="ij"), axis=-1).reshape(-1, 2)
         conv, depthwise = pairs.T
         if split:  # a cheap look at the pair, memories left out
-            cost = (t.conv[v][a][:, None, : len(COMPONENTS)] + t.depthwise[v][d][None]).reshape(len(pairs), -1)
+            cost = (t.conv[v][a][:, None, : len(COMPONENTS)] + t.depthwise[v][d][None]).reshape(
+                len(pairs), -1
+            )
             fits = ((cost[:, self._columns] @ self._weightings.T) <= room).all(axis=1)
             conv, depthwise = conv[fits], depthwise[fits]
         if not len(conv):
@@ -255,16 +323,29 @@ class StageGraph:
         found = {}
         for lanes in np.unique(drain[fits]).tolist():
             own = np.flatnonzero(fits & (drain == lanes))
-            best = own[undominated(np.concatenate([cycles[own, None], spent[own][:, self._kept]], axis=1))]
+            best = own[
+                undominated(np.concatenate([cycles[own, None], spent[own][:, self._kept]], axis=1))
+            ]
             found[lanes] = cycles[best], spent[best], number[best]
         return found
 
     def _chosen(self, table: Floats, busy: Floats, room: Floats, port: Ints) -> Ints:
         """Chunks that fit, and are not beaten by one with the same ports."""
-        rows = np.flatnonzero((busy <= self.highest) & ((table[:, self._columns] @ self._weightings.T) <= room).all(axis=1))
-        kept = [*self._kept, *range(len(COMPONENTS), table.shape[1])] if self._energy else self._kept
-        points = np.concatenate([np.maximum(busy[rows, None], self.lowest), table[rows][:, kept]], axis=1)
-        found = [rows[own][undominated(points[own])] for p in np.unique(port[rows]) for own in [np.flatnonzero(port[rows] == p)]]
+        rows = np.flatnonzero(
+            (busy <= self.highest)
+            & ((table[:, self._columns] @ self._weightings.T) <= room).all(axis=1)
+        )
+        kept = (
+            [*self._kept, *range(len(COMPONENTS), table.shape[1])] if self._energy else self._kept
+        )
+        points = np.concatenate(
+            [np.maximum(busy[rows, None], self.lowest), table[rows][:, kept]], axis=1
+        )
+        found = [
+            rows[own][undominated(points[own])]
+            for p in np.unique(port[rows])
+            for own in [np.flatnonzero(port[rows] == p)]
+        ]
         return np.concatenate(found) if found else rows
 
     @property

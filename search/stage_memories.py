@@ -1,6 +1,7 @@
 """Costs of the row buffers of every stage, and how often they are used.
 
-Block RAM, LUT and energies follow the rules of `autonba.cost` for the rows of buffer that `stage_variants` assumes.
+Block RAM, LUT and energies follow the rules of `autonba.cost` for the rows of buffer that
+`stage_variants` assumes.
 Suffixes: V variants, K memories, W drain lanes of a writer, R lanes of a reader, B banks.
 """
 
@@ -30,7 +31,8 @@ KIND = {memory: number for number, memory in enumerate(MEMORIES)}
 
 @dataclass(frozen=True)
 class Memories:
-    """Cost of every memory of every variant with every number of lanes and banks, (K, W, R, B); the last of K costs nothing.
+    """Cost of every memory of every variant with every number of lanes and banks, (K, W, R, B); the
+    last of K costs nothing.
 
     `number` (V, len(MEMORIES)) finds a memory. Energies are those of one read and one write."""
 
@@ -42,7 +44,11 @@ class Memories:
 
 
 def memory_costs(network: Network, stages: Sequence[Variant], family: Family) -> Memories:
-    entries = [(v, key, tensors) for v, stage in enumerate(stages) for key, tensors in stage.memories.items()]
+    entries = [
+        (v, key, tensors)
+        for v, stage in enumerate(stages)
+        for key, tensors in stage.memories.items()
+    ]
     number = np.full((len(stages), len(MEMORIES)), len(entries), dtype=np.int64)
     place, lanes, banks = [], np.array(LANES), np.array(BANKS)
     flat = []
@@ -51,35 +57,63 @@ def memory_costs(network: Network, stages: Sequence[Variant], family: Family) ->
         place += [k] * len(tensors)
         flat += [(t.channels, t.width, rows) for t, rows in tensors]
     channels, width, rows = np.array(flat).T
-    words = (rows[:, None, None] * -(-channels[:, None, None] // lanes[:, None])) * -(-width[:, None, None] // banks)
+    words = (rows[:, None, None] * -(-channels[:, None, None] // lanes[:, None])) * -(
+        -width[:, None, None] // banks
+    )
     starts = np.flatnonzero(np.diff(np.array(place), prepend=-1))
     depth_KLB = np.add.reduceat(words, starts, axis=0)
     bits_K = np.array([lane_bits(tensors)[0] for _, _, tensors in entries])
     source_K = np.array([key[0] == "x" and stages[v].first == 0 for v, key, _ in entries])
     source_lanes = 1 << clog2(network.input.channels)
-    write = np.where(source_K[:, None], source_lanes, np.array(DRAIN_LANES))[:, :, None]  # (K, W, 1)
-    kept = np.where(source_K[:, None], network.input.channels, np.array(DRAIN_LANES))[:, :, None, None]
+    write = np.where(source_K[:, None], source_lanes, np.array(DRAIN_LANES))[
+        :, :, None
+    ]  # (K, W, 1)
+    kept = np.where(source_K[:, None], network.input.channels, np.array(DRAIN_LANES))[
+        :, :, None, None
+    ]
     read = np.array(READS)[None, None, :]
     wide = np.maximum(write, read)  # (K, W, R)
-    depth = depth_KLB[np.arange(len(entries))[:, None, None], np.log2(wide).astype(np.int64)]  # (K, W, R, B)
-    bits, write, wide, read = bits_K[:, None, None, None], write[..., None], wide[..., None], read[..., None]
+    depth = depth_KLB[
+        np.arange(len(entries))[:, None, None], np.log2(wide).astype(np.int64)
+    ]  # (K, W, R, B)
+    bits, write, wide, read = (
+        bits_K[:, None, None, None],
+        write[..., None],
+        wide[..., None],
+        read[..., None],
+    )
     copies = banks * (wide // write)
-    bram = ram.in_blocks(write * bits, depth, family) * copies * ram.blocks(kept * bits, depth, family)
-    amounts = logic.memory(write_lanes=write, read_lanes=read, kept_lanes=kept, lane_bits=bits, banks=banks, depth=depth,
-                           family=family)
+    bram = (
+        ram.in_blocks(write * bits, depth, family) * copies * ram.blocks(kept * bits, depth, family)
+    )
+    amounts = logic.memory(
+        write_lanes=write,
+        read_lanes=read,
+        kept_lanes=kept,
+        lane_bits=bits,
+        banks=banks,
+        depth=depth,
+        family=family,
+    )
     lut = logic.weigh("memory", amounts, family, "lut")  # of registers they take next to none
     reading = energy.read(HOROWITZ_45NM, banks, wide * bits, depth)
     writing = energy.write(HOROWITZ_45NM, write * bits, wide * bits, depth)
 
     def padded(values: Any) -> Any:
-        return np.concatenate([np.broadcast_to(values, depth.shape), np.zeros((1, *depth.shape[1:]), dtype=values.dtype)])
+        return np.concatenate(
+            [
+                np.broadcast_to(values, depth.shape),
+                np.zeros((1, *depth.shape[1:]), dtype=values.dtype),
+            ]
+        )
 
     return Memories(number, padded(bram), padded(lut), padded(reading), padded(writing))
 
 
 class Traffic:
-    """How often each memory is used in an image: `reads` (V, L), 1 for the layers that read it at their main port; `writes` and
-    `groups` (V, lanes), groups of so many channels that are written and that are read as residuals or results."""
+    """How often each memory is used in an image: `reads` (V, L), 1 for the layers that read it at
+    their main port; `writes` and `groups` (V, lanes), groups of so many channels that are written
+    and that are read as residuals or results."""
 
     def __init__(self, plans: Sequence[LayerPlan], stages: Sequence[Variant]) -> None:
         number = {lp.layer.name: n for n, lp in enumerate(plans)}
@@ -92,7 +126,9 @@ class Traffic:
             for key, tensors in stage.memories.items():
                 for tensor, _ in tensors:
                     pixels = tensor.height * tensor.width
-                    whole = key[0] == "x" and stage.first == 0  # the image is written a pixel at a time
+                    whole = (
+                        key[0] == "x" and stage.first == 0
+                    )  # the image is written a pixel at a time
                     self.writes[key][v] += pixels * (1 if whole else -(-tensor.channels // lanes))
                     if key[1] == "o":
                         self.groups[key][v] += pixels * tensor.channels
@@ -101,4 +137,6 @@ class Traffic:
                 self.reads[home.get(number.get(lp.root, -1), "x"), chunk, "main"][v, n] = 1
                 if lp.residual_root is not None:
                     key = home.get(number.get(lp.residual_root, -1), "x"), chunk, "residual"
-                    self.groups[key][v] += lp.out.height * lp.out.width * -(-lp.out.channels // lanes)
+                    self.groups[key][v] += (
+                        lp.out.height * lp.out.width * -(-lp.out.channels // lanes)
+                    )

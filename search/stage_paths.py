@@ -1,8 +1,10 @@
-"""Accelerators put together from the stages that prices proposed: column generation with an exact master problem.
+"""Accelerators put together from the stages that prices proposed: column generation with an exact
+master problem.
 
-At every set of prices the cheapest chunks of each stage are known (`stage_response`). What one set of prices proposes is seldom
-within all limits at once; stages proposed at different prices often are, together. So proposals are kept, and the path through
-them that keeps every limit is found by labels, as in the proof.
+At every set of prices the cheapest chunks of each stage are known (`stage_response`). What one set
+of prices proposes is seldom within all limits at once; stages proposed at different prices often
+are, together. So proposals are kept, and the path through them that keeps every limit is found by
+labels, as in the proof.
 Suffixes: N proposals, R resources.
 """
 
@@ -24,7 +26,9 @@ HALVINGS = 8  # of the interval in which the least value is
 
 
 class ProposedStages:
-    """Stages (variant, conv option, depthwise shape, writer's drain lanes), each once, with their exact costs."""
+    """Stages (variant, conv option, depthwise shape, writer's drain lanes), each once, with their
+    exact costs.
+    """
 
     def __init__(self, problem: StagedProblem) -> None:
         self.problem, t = problem, problem.tables
@@ -57,18 +61,24 @@ class ProposedStages:
         parts = problem.parts(new // DRAINS)
         total, busy = problem.stage_costs(*(torch.from_numpy(part) for part in (*parts, writer)))
         node = problem.node(self.first[parts[0]], writer)
-        target = problem.node(self.last[parts[0]], problem.drain(*(torch.from_numpy(part) for part in parts)).numpy())
+        target = problem.node(
+            self.last[parts[0]], problem.drain(*(torch.from_numpy(part) for part in parts)).numpy()
+        )
         key = np.concatenate([self.key, new])
         order = key.argsort()
         self.key = key[order]
-        self.node, self.target = (np.concatenate(both)[order] for both in ((self.node, node), (self.target, target)))
+        self.node, self.target = (
+            np.concatenate(both)[order] for both in ((self.node, node), (self.target, target))
+        )
         self.busy = np.concatenate([self.busy, busy.numpy()])[order]
         self.cost_NR = np.concatenate([self.cost_NR, total.numpy()])[order]
 
     def path(self, period: float, prices: Mapping[str, float], beam: int) -> list[Stage] | None:
-        """Stages of at most `period` cycles that keep every limit together; None where none were found.
+        """Stages of at most `period` cycles that keep every limit together; None where none were
+        found.
 
-        Of those that a beam sees, the ones with the least sum of prices times amounts; without prices, any."""
+        Of those that a beam sees, the ones with the least sum of prices times amounts; without
+        prices, any."""
         self._settle()
         t, problem = self.problem.tables, self.problem
         columns, limits_R = list(self.columns), self.limits_R
@@ -84,10 +94,20 @@ class ProposedStages:
         if not len(rows) or (limits_R < 0).any():
             return None
         if prices:
-            cost_NR = np.concatenate([(self.cost_NR[rows] @ priced(prices))[:, None], cost_NR], axis=1)
+            cost_NR = np.concatenate(
+                [(self.cost_NR[rows] @ priced(prices))[:, None], cost_NR], axis=1
+            )
         nothing = np.zeros(len(rows))
-        options = labels.Options(nodes=problem.nodes, busy=nothing, until=nothing + np.inf, cost=cost_NR,
-                                 number=rows, node=self.node[rows], arc=self.node[rows], target=self.target[rows])
+        options = labels.Options(
+            nodes=problem.nodes,
+            busy=nothing,
+            until=nothing + np.inf,
+            cost=cost_NR,
+            number=rows,
+            node=self.node[rows],
+            arc=self.node[rows],
+            target=self.target[rows],
+        )
         solver = labels.PathSolver(options, valued=bool(prices), deadline=np.inf)
         path = solver.decide(0.0, np.append(np.inf, limits_R) if prices else limits_R, beam)[1]
         if not len(path):
@@ -98,4 +118,7 @@ class ProposedStages:
             for better, _ in solver.nearer(0.0, limits_R, path, floor, beam, HALVINGS):
                 path = better
         variant, conv, depthwise = problem.parts(self.key[options.number[path]] // DRAINS)
-        return [Stage(*numbers) for numbers in zip(variant.tolist(), conv.tolist(), depthwise.tolist(), strict=True)]
+        return [
+            Stage(*numbers)
+            for numbers in zip(variant.tolist(), conv.tolist(), depthwise.tolist(), strict=True)
+        ]

@@ -1,6 +1,7 @@
 """Array shapes that a stage of the staged accelerator space chooses from.
 
-Suffixes: A conv shapes, D depthwise shapes with their multiplier, P and Q classes of them with equal ports.
+Suffixes: A conv shapes, D depthwise shapes with their multiplier, P and Q classes of them with
+equal ports.
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ WINDOWS = ((1, 1), (3, 1), (5, 1), (1, 2), (3, 2), (5, 2))  # taps and columns o
 
 @dataclass(frozen=True)
 class ConvShapes:
-    """Conv arrays; `number` maps indices into OUT_LANES, IN_LANES, DRAIN_LANES, COLUMNS to one, drains made to divide lanes."""
+    """Conv arrays; `number` maps indices into OUT_LANES, IN_LANES, DRAIN_LANES, COLUMNS to one,
+    drains made to divide lanes.
+    """
 
     out: Ints
     into: Ints
@@ -39,7 +42,9 @@ class ConvShapes:
 
 @dataclass(frozen=True)
 class DepthwiseShapes:
-    """Depthwise arrays with their multiplier; `number` maps indices into DEPTHWISE_LANES, WINDOWS, DRAIN_LANES, MULTIPLIERS."""
+    """Depthwise arrays with their multiplier; `number` maps indices into DEPTHWISE_LANES, WINDOWS,
+    DRAIN_LANES, MULTIPLIERS.
+    """
 
     lanes: Ints
     taps: Ints
@@ -53,19 +58,25 @@ class DepthwiseShapes:
 
 def conv_shapes() -> ConvShapes:
     """All conv arrays."""
-    number = np.empty((len(OUT_LANES), len(IN_LANES), len(DRAIN_LANES), len(COLUMNS)), dtype=np.int64)
+    number = np.empty(
+        (len(OUT_LANES), len(IN_LANES), len(DRAIN_LANES), len(COLUMNS)), dtype=np.int64
+    )
     rows: dict[tuple[int, int, int, int], int] = {}
     for place in np.ndindex(number.shape):
         out_lanes, drain_lanes = OUT_LANES[place[0]], DRAIN_LANES[place[2]]
         legal = max(n for n in DRAIN_LANES if n <= drain_lanes and out_lanes % n == 0)
-        number[place] = rows.setdefault((out_lanes, IN_LANES[place[1]], legal, COLUMNS[place[3]]), len(rows))
+        number[place] = rows.setdefault(
+            (out_lanes, IN_LANES[place[1]], legal, COLUMNS[place[3]]), len(rows)
+        )
     out, into, drain, columns = np.array(list(rows)).T
     return ConvShapes(out, into, drain, columns, number, _classes(into, columns, drain))
 
 
 def depthwise_shapes() -> DepthwiseShapes:
     """All depthwise arrays."""
-    number = np.empty((len(DEPTHWISE_LANES), len(WINDOWS), len(DRAIN_LANES), len(MULTIPLIERS)), dtype=np.int64)
+    number = np.empty(
+        (len(DEPTHWISE_LANES), len(WINDOWS), len(DRAIN_LANES), len(MULTIPLIERS)), dtype=np.int64
+    )
     rows: dict[tuple[int, int, int, int, int], int] = {}
     for place in np.ndindex(number.shape):
         width, (of_taps, of_columns) = DEPTHWISE_LANES[place[0]], WINDOWS[place[1]]
@@ -74,7 +85,16 @@ def depthwise_shapes() -> DepthwiseShapes:
         number[place] = rows.setdefault(shape, len(rows))
     lanes, taps, columns, drain, multiplier = np.array(list(rows)).T
     pooling = np.array([rows[n, 1, c, d, min(m, 1)] for n, _, c, d, m in rows])
-    return DepthwiseShapes(lanes, taps, columns, drain, multiplier, number, _classes(lanes, taps, columns, drain), pooling)
+    return DepthwiseShapes(
+        lanes,
+        taps,
+        columns,
+        drain,
+        multiplier,
+        number,
+        _classes(lanes, taps, columns, drain),
+        pooling,
+    )
 
 
 def _classes(*columns: Ints) -> Ints:
@@ -83,10 +103,15 @@ def _classes(*columns: Ints) -> Ints:
 
 
 def depthwise_words(channels: int, out_lanes: int, in_lanes: int) -> int:
-    """Words that a block of a conv chunk reads of a depthwise layer, channels in order (`autonba.mapping.word_nest`)."""
+    """Words that a block of a conv chunk reads of a depthwise layer, channels in order
+    (`autonba.mapping.word_nest`).
+    """
     blocks, words = ceil_div(channels, out_lanes), ceil_div(channels, in_lanes)
     block = np.arange(blocks)
-    first, last = block * out_lanes // in_lanes, (np.minimum((block + 1) * out_lanes, channels) - 1) // in_lanes
+    first, last = (
+        block * out_lanes // in_lanes,
+        (np.minimum((block + 1) * out_lanes, channels) - 1) // in_lanes,
+    )
     best = words
     for groups in range(1, blocks + 1):
         if blocks % groups:
@@ -97,4 +122,3 @@ def depthwise_words(channels: int, out_lanes: int, in_lanes: int) -> int:
         if (low >= start).all() and (high < start + run).all() and int(start[-1]) + run <= words:
             best = min(best, run)
     return best
-

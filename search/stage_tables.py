@@ -1,10 +1,12 @@
 """Costs of every stage that a network can be cut into, on every array shape, as tables.
 
-A stage is a run of layers on one conv chunk and, where it holds depthwise layers, one depthwise chunk. Its cost falls apart into
-what depends on the conv chunk alone, on the depthwise chunk alone, on the memories between the two, and on the memories that the
-stage before writes, of which only that writer's drain lanes matter.
-Suffixes: L layers, V variants (a stage, with or without a depthwise chunk), A conv shapes, M multipliers, D depthwise shapes,
-P classes of conv shapes and Q of depthwise shapes with equal ports, W drain lanes of a writer.
+A stage is a run of layers on one conv chunk and, where it holds depthwise layers, one depthwise
+chunk. Its cost falls apart into what depends on the conv chunk alone, on the depthwise chunk alone,
+on the memories between the two, and on the memories that the stage before writes, of which only
+that writer's drain lanes matter.
+Suffixes: L layers, V variants (a stage, with or without a depthwise chunk), A conv shapes, M
+multipliers, D depthwise shapes, P classes of conv shapes and Q of depthwise shapes with equal
+ports, W drain lanes of a writer.
 """
 
 from __future__ import annotations
@@ -21,9 +23,23 @@ from autonba.cost.arrays import log2_up
 from autonba.cost.schedule import OUTPUT_WORD
 from autonba.mapping import LayerPlan
 from autonba.network import Network
-from autonba.search.stage_chunks import Nests, Options, chunk_costs, chunk_widths, conv_nests, depthwise_nests
+from autonba.search.stage_chunks import (
+    Nests,
+    Options,
+    chunk_costs,
+    chunk_widths,
+    conv_nests,
+    depthwise_nests,
+)
 from autonba.search.stage_memories import KIND, Memories, Traffic, memory_costs
-from autonba.search.stage_shapes import DRAIN_LANES, MULTIPLIERS, Floats, Ints, conv_shapes, depthwise_shapes
+from autonba.search.stage_shapes import (
+    DRAIN_LANES,
+    MULTIPLIERS,
+    Floats,
+    Ints,
+    conv_shapes,
+    depthwise_shapes,
+)
 from autonba.search.stage_variants import MEMORIES, cut_points, lag_rows, natural_plans, variants
 
 COMPONENTS = ("dsp", "bram", "lut", "ff", "energy", "lag", "multipliers")
@@ -39,12 +55,14 @@ def priced(prices: Mapping[str, float]) -> Floats:
 
 @dataclass
 class StageTables:
-    """Costs of the stages of a network. Cycles are exact; everything is a whole number, so that sums do not depend on order.
+    """Costs of the stages of a network. Cycles are exact; everything is a whole number, so that
+    sums do not depend on order.
 
-    `variant` (cuts, cuts, 2) finds a stage, -1 where it does not exist. `conv` (V, A * M, 9) and `depthwise` (V, D, 7) hold
-    COMPONENTS of the chunks, `*_busy` their cycles, and `conv` the beats of reading what the depthwise chunk and what the stage
-    before wrote. `between` (1 + split stages, P, Q, 4), `before_conv` (V, W, P, 4), `before_depthwise` (V, W, Q, 3) hold block
-    RAM, LUT and energy of the memories there, and energy of a beat of the conv chunk's reading.
+    `variant` (cuts, cuts, 2) finds a stage, -1 where it does not exist. `conv` (V, A * M, 9) and
+    `depthwise` (V, D, 7) hold COMPONENTS of the chunks, `*_busy` their cycles, and `conv` the beats
+    of reading what the depthwise chunk and what the stage before wrote. `between` (1 + split
+    stages, P, Q, 4), `before_conv` (V, W, P, 4), `before_depthwise` (V, W, Q, 3) hold block RAM,
+    LUT and energy of the memories there, and energy of a beat of the conv chunk's reading.
     """
 
     network: Network
@@ -64,11 +82,16 @@ class StageTables:
         self._fill()
         self.fixed = np.zeros(len(COMPONENTS))  # what every accelerator takes beside its stages
         output = self.network.output
-        self.least_period = float(max(self.network.input.height * self.network.input.width,
-                                      OUTPUT_WORD * output.height * output.width * output.channels))
+        self.least_period = float(
+            max(
+                self.network.input.height * self.network.input.width,
+                OUTPUT_WORD * output.height * output.width * output.channels,
+            )
+        )
         edges = sum(1 + (lp.residual_root is not None) for lp in self.plans) + 1
         self.fixed[LUT], self.fixed[FF] = (
-            np.rint(logic.top(0, len(self.plans), edges, self.family, kind)) for kind in logic.KINDS)
+            np.rint(logic.top(0, len(self.plans), edges, self.family, kind)) for kind in logic.KINDS
+        )
         self.fixed[LAG] = OUTPUT_WORD * output.width * output.channels
 
     def _fill(self) -> None:
@@ -83,19 +106,40 @@ class StageTables:
             own = stage.first, stage.last
             if own not in lags:
                 lags[own] = lag_rows(plans, range(*own))
-            lag[v, own[0]:own[1]] = lags[own]
+            lag[v, own[0] : own[1]] = lags[own]
         nests = {"a": conv_nests(plans, conv), "d": depthwise_nests(plans, depthwise)}
         widths = {kind: chunk_widths(plans, stages, kind) for kind in ("a", "d")}
         count, kinds = len(conv.out), len(MULTIPLIERS)
         shape = np.repeat(np.arange(count), kinds)
         options = {
-            "a": Options("conv", shape, conv.out[shape], conv.into[shape], np.ones_like(shape), conv.columns[shape],
-                          conv.drain[shape], np.tile(np.arange(kinds), count)),
-            "d": Options("depthwise", np.arange(len(depthwise.lanes)), depthwise.lanes, depthwise.lanes, depthwise.taps,
-                          depthwise.columns, depthwise.drain, depthwise.multiplier)}
+            "a": Options(
+                "conv",
+                shape,
+                conv.out[shape],
+                conv.into[shape],
+                np.ones_like(shape),
+                conv.columns[shape],
+                conv.drain[shape],
+                np.tile(np.arange(kinds), count),
+            ),
+            "d": Options(
+                "depthwise",
+                np.arange(len(depthwise.lanes)),
+                depthwise.lanes,
+                depthwise.lanes,
+                depthwise.taps,
+                depthwise.columns,
+                depthwise.drain,
+                depthwise.multiplier,
+            ),
+        }
         self.options, self.widths = options, widths
         (self.conv_busy, self.conv), (self.depthwise_busy, self.depthwise) = (
-            chunk_costs(options[k], nests[k], widths[k], plans, member[k], lag * member[k], self.family) for k in "ad")
+            chunk_costs(
+                options[k], nests[k], widths[k], plans, member[k], lag * member[k], self.family
+            )
+            for k in "ad"
+        )
         self._fill_memories(nests, memory_costs(self.network, stages, self.family))
         for name in ("conv", "depthwise", "between", "before_conv", "before_depthwise"):
             setattr(self, name, np.rint(getattr(self, name)))
@@ -111,19 +155,33 @@ class StageTables:
             found: Ints = log2_up(timing.banks(options.columns, stride[kind], options.taps))
             return found
 
-        def cost(key: tuple[str, str, str], rows: Ints, w: Ints, r: Ints, b: Ints) -> tuple[Any, Any, Any, Any]:
-            """Block RAM, LUT, energy of a read, energy of all writes of a memory of variants `rows`; logarithms of sizes."""
+        def cost(
+            key: tuple[str, str, str], rows: Ints, w: Ints, r: Ints, b: Ints
+        ) -> tuple[Any, Any, Any, Any]:
+            """Block RAM, LUT, energy of a read, energy of all writes of a memory of variants
+            `rows`; logarithms of sizes.
+            """
             k = memories.number[rows, KIND[key]]
-            return (memories.bram[k, w, r, b], memories.lut[k, w, r, b], memories.read[k, w, r, b],
-                    memories.write[k, w, r, b] * traffic.writes[key][rows, w])
+            return (
+                memories.bram[k, w, r, b],
+                memories.lut[k, w, r, b],
+                memories.read[k, w, r, b],
+                memories.write[k, w, r, b] * traffic.writes[key][rows, w],
+            )
 
-        def residual(key: tuple[str, str, str], rows: Ints, w: Ints, r: Ints) -> tuple[Any, Any, Any]:
+        def residual(
+            key: tuple[str, str, str], rows: Ints, w: Ints, r: Ints
+        ) -> tuple[Any, Any, Any]:
             bram, lut, reading, writing = cost(key, rows, w, r, np.zeros_like(r))
             return bram, lut, writing + reading * traffic.groups[key][rows, r]
 
         every = np.arange(len(self.stages))[:, None]
         for kind, options, table in (("a", conv, self.conv), ("d", depthwise, self.depthwise)):
-            w, r, b = log2_up(options.drain)[None], log2_up(options.into)[None], banks(options, kind)
+            w, r, b = (
+                log2_up(options.drain)[None],
+                log2_up(options.into)[None],
+                banks(options, kind),
+            )
             bram, lut, reading, writing = cost((kind, kind, "main"), every, w, r, b)
             own = bram, lut, writing + reading * beats[kind, kind, "main"][:, options.shape]
             out = residual((kind, "o", "main"), every, w, np.zeros_like(w))
@@ -137,25 +195,44 @@ class StageTables:
         p, q = (np.unique(port, return_index=True)[1] for port in (self.port, self.depthwise_port))
         split = np.flatnonzero(self.widths["d"].layers)[:, None, None]
         w_p, r_p, b_p = log2_up(conv.drain[p]), log2_up(conv.into[p]), banks(conv, "a")[:, p]
-        w_q, r_q, b_q = log2_up(depthwise.drain[q]), log2_up(depthwise.into[q]), banks(depthwise, "d")[:, q]
+        w_q, r_q, b_q = (
+            log2_up(depthwise.drain[q]),
+            log2_up(depthwise.into[q]),
+            banks(depthwise, "d")[:, q],
+        )
         beats_q = {key: beats[key][:, q] for key in beats if key[1] == "d"}
         rows, column, row = split[:, 0, 0], np.s_[None, :, None], np.s_[None, None, :]
         to_q = cost(("a", "d", "main"), split, w_p[column], r_q[row], b_q[rows][:, None, :])
         to_p = cost(("d", "a", "main"), split, w_q[row], r_p[column], b_p[rows][:, :, None])
-        back = [residual(("a", "d", "residual"), split, w_p[column], w_q[row]),
-                residual(("d", "a", "residual"), split, w_q[row], w_p[column])]
+        back = [
+            residual(("a", "d", "residual"), split, w_p[column], w_q[row]),
+            residual(("d", "a", "residual"), split, w_q[row], w_p[column]),
+        ]
         energy = to_q[3] + to_q[2] * beats_q["a", "d", "main"][rows][:, None, :] + to_p[3]
-        table = np.stack([to_q[0] + to_p[0] + back[0][0] + back[1][0], to_q[1] + to_p[1] + back[0][1] + back[1][1],
-                        energy + back[0][2] + back[1][2], to_p[2]], axis=-1)
-        self.between = np.concatenate([np.zeros((1, *table.shape[1:])), table])  # row 0: no depthwise chunk
+        table = np.stack(
+            [
+                to_q[0] + to_p[0] + back[0][0] + back[1][0],
+                to_q[1] + to_p[1] + back[0][1] + back[1][1],
+                energy + back[0][2] + back[1][2],
+                to_p[2],
+            ],
+            axis=-1,
+        )
+        self.between = np.concatenate(
+            [np.zeros((1, *table.shape[1:])), table]
+        )  # row 0: no depthwise chunk
         self.between_row = np.zeros(len(self.stages), dtype=np.int64)
         self.between_row[rows] = 1 + np.arange(len(rows))
 
         every, writer = every[:, :, None], np.arange(len(DRAIN_LANES))[None, :, None]
         main = cost(("x", "a", "main"), every, writer, r_p[row], b_p[:, None, :])
         side = residual(("x", "a", "residual"), every, writer, w_p[row])
-        self.before_conv = np.stack([main[0] + side[0], main[1] + side[1], main[3] + side[2], main[2]], axis=-1)
+        self.before_conv = np.stack(
+            [main[0] + side[0], main[1] + side[1], main[3] + side[2], main[2]], axis=-1
+        )
         main = cost(("x", "d", "main"), every, writer, r_q[row], b_q[:, None, :])
         side = residual(("x", "d", "residual"), every, writer, w_q[row])
         energy = main[3] + main[2] * beats_q["x", "d", "main"][:, None, :]
-        self.before_depthwise = np.stack([main[0] + side[0], main[1] + side[1], energy + side[2]], axis=-1)
+        self.before_depthwise = np.stack(
+            [main[0] + side[0], main[1] + side[1], energy + side[2]], axis=-1
+        )

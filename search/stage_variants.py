@@ -1,4 +1,6 @@
-"""The stages that a network can be cut into: runs of layers, their chunks' layers, and the memories between them."""
+"""The stages that a network can be cut into: runs of layers, their chunks' layers, and the memories
+between them.
+"""
 
 from __future__ import annotations
 
@@ -15,19 +17,37 @@ from autonba.mapping import LayerPlan, RowPattern, plan, required_buffers
 from autonba.network import INPUT, Network, Tensor
 
 MOST_CUTS = 32  # cut points; of more, those next to the least work are dropped
-FEW_CUTS = 24  # cut points up to which depthwise convolutions may also run on a conv chunk; larger networks have no use for it
-MEMORIES = (*((w, r, p) for w in "xad" for r in "ad" for p in ("main", "residual")), ("a", "o", "main"), ("d", "o", "main"))
+# cut points up to which depthwise convolutions may also run on a conv chunk; larger networks have
+# no use for it
+FEW_CUTS = 24
+MEMORIES = (
+    *((w, r, p) for w in "xad" for r in "ad" for p in ("main", "residual")),
+    ("a", "o", "main"),
+    ("d", "o", "main"),
+)
 
 
 def natural_plans(network: Network) -> list[LayerPlan]:
     """Plans of all layers with their channel orders."""
     one = Chunk(name="one", kind="conv", out_lanes=64, in_lanes=64, drain_lanes=1, multiplier="lut")
-    pool = Chunk(name="pool", kind="depthwise", out_lanes=1, in_lanes=1, drain_lanes=1, multiplier="lut")
-    allocation = {layer.name: "pool" if layer.op == "max_pool" else "one" for layer in network.layers if layer.op != "shuffle"}
-    bare = Accelerator(chunks=tuple(c for c in (one, pool) if c.name in allocation.values()), allocation=allocation)
+    pool = Chunk(
+        name="pool", kind="depthwise", out_lanes=1, in_lanes=1, drain_lanes=1, multiplier="lut"
+    )
+    allocation = {
+        layer.name: "pool" if layer.op == "max_pool" else "one"
+        for layer in network.layers
+        if layer.op != "shuffle"
+    }
+    bare = Accelerator(
+        chunks=tuple(c for c in (one, pool) if c.name in allocation.values()), allocation=allocation
+    )
     least = required_buffers(network, bare)
     buffers = tuple(Buffer(tensor=t, reader=r, port=p, rows=n) for (t, r, p), n in least.items())
-    return list(plan(network, Accelerator(chunks=bare.chunks, allocation=allocation, buffers=buffers)).layers.values())
+    return list(
+        plan(
+            network, Accelerator(chunks=bare.chunks, allocation=allocation, buffers=buffers)
+        ).layers.values()
+    )
 
 
 def is_depthwise(lp: LayerPlan) -> bool:
@@ -37,11 +57,20 @@ def is_depthwise(lp: LayerPlan) -> bool:
 
 def layer_macs(lp: LayerPlan) -> int:
     """Multiply-accumulates of an image."""
-    return lp.out.height * lp.out.width * lp.out.channels * lp.kernel[0] * lp.kernel[1] * (lp.source.channels // lp.groups)
+    return (
+        lp.out.height
+        * lp.out.width
+        * lp.out.channels
+        * lp.kernel[0]
+        * lp.kernel[1]
+        * (lp.source.channels // lp.groups)
+    )
 
 
 def cut_points(plans: Sequence[LayerPlan], most: int = MOST_CUTS) -> list[int]:
-    """Numbers of the layers before which the network may be cut, with both ends: where only the newest tensor is read later."""
+    """Numbers of the layers before which the network may be cut, with both ends: where only the
+    newest tensor is read later.
+    """
     last_use: dict[str, int] = {}
     for n, lp in enumerate(plans):
         last_use |= {root: n for root in (lp.root, lp.residual_root) if root is not None}
@@ -57,8 +86,9 @@ def cut_points(plans: Sequence[LayerPlan], most: int = MOST_CUTS) -> list[int]:
 
 @dataclass(frozen=True)
 class Variant:
-    """A stage of layers `first` to `last` - 1. `memories` holds (tensor, rows) of each memory, a key of MEMORIES: x is the chunk
-    or the input before the stage, a the conv chunk, d the depthwise chunk, o the output."""
+    """A stage of layers `first` to `last` - 1. `memories` holds (tensor, rows) of each memory, a
+    key of MEMORIES: x is the chunk or the input before the stage, a the conv chunk, d the depthwise
+    chunk, o the output."""
 
     first: int
     last: int
@@ -69,7 +99,9 @@ class Variant:
     writer: Literal["a", "d"]  # of the last layer
 
 
-def variants(network: Network, plans: Sequence[LayerPlan], cuts: Sequence[int]) -> dict[tuple[int, int, bool], Variant]:
+def variants(
+    network: Network, plans: Sequence[LayerPlan], cuts: Sequence[int]
+) -> dict[tuple[int, int, bool], Variant]:
     """All stages by cut numbers and whether depthwise layers are on a chunk of their own."""
     number = {lp.layer.name: n for n, lp in enumerate(plans)}
     tensors = network.tensors
@@ -80,28 +112,44 @@ def variants(network: Network, plans: Sequence[LayerPlan], cuts: Sequence[int]) 
         convolved = any(plans[n].layer.op == "conv" for n in depthwise)
         pooling = any(plans[n].layer.op == "max_pool" for n in own)
         for split in (False, True):
-            if (split and not depthwise) or (pooling and not split) or (convolved and not split and len(cuts) > FEW_CUTS):
+            if (
+                (split and not depthwise)
+                or (pooling and not split)
+                or (convolved and not split and len(cuts) > FEW_CUTS)
+            ):
                 continue
             home = dict.fromkeys(own, "a") | (dict.fromkeys(depthwise, "d") if split else {})
             patterns: dict[tuple[tuple[str, str, str], str], list[RowPattern]] = {}
             for n in own:
                 lp = plans[n]
-                patterns.setdefault(((home.get(number.get(lp.root, -1), "x"), home[n], "main"), lp.root), []).append(lp.pattern)
+                patterns.setdefault(
+                    ((home.get(number.get(lp.root, -1), "x"), home[n], "main"), lp.root), []
+                ).append(lp.pattern)
                 if lp.residual_root is not None:
                     place = home.get(number.get(lp.residual_root, -1), "x"), home[n], "residual"
                     height = lp.out.height
                     patterns.setdefault((place, lp.residual_root), []).append(
-                        RowPattern(rows=height, tasks=height, span=1, step=1, padding=0))
+                        RowPattern(rows=height, tasks=height, span=1, step=1, padding=0)
+                    )
             if last == len(plans):
                 height = network.output.height
                 patterns[(home[last - 1], "o", "main"), plans[-1].layer.name] = [
-                    RowPattern(rows=height, tasks=height, span=1, step=1, padding=0)]
+                    RowPattern(rows=height, tasks=height, span=1, step=1, padding=0)
+                ]
             memories: dict[tuple[str, str, str], list[tuple[Tensor, int]]] = {}
             for (place, root), readings in patterns.items():
-                memories.setdefault(place, []).append((tensors[root], buffer_rows(readings, place[2] == "residual")))
+                memories.setdefault(place, []).append(
+                    (tensors[root], buffer_rows(readings, place[2] == "residual"))
+                )
             found[i, j, split] = Variant(
-                first, last, tuple(n for n in own if home[n] == "a"), tuple(n for n in own if home[n] == "d"), pooling, memories,
-                "d" if home[last - 1] == "d" else "a")
+                first,
+                last,
+                tuple(n for n in own if home[n] == "a"),
+                tuple(n for n in own if home[n] == "d"),
+                pooling,
+                memories,
+                "d" if home[last - 1] == "d" else "a",
+            )
     return found
 
 
@@ -119,8 +167,9 @@ def _most_needed(pattern: RowPattern) -> int:
 
 
 def lag_rows(plans: Sequence[LayerPlan], own: range) -> list[int]:
-    """Rows of each layer of a stage that keep an image in it while no other stage works: those before the first row that leaves,
-    or those after the last row that comes, whichever are less work."""
+    """Rows of each layer of a stage that keep an image in it while no other stage works: those
+    before the first row that leaves, or those after the last row that comes, whichever are less
+    work."""
     work = {n: layer_macs(plans[n]) / plans[n].out.height for n in own}
     names = {plans[n].layer.name: n for n in own}
     first = dict.fromkeys(own, 0)
@@ -129,7 +178,11 @@ def lag_rows(plans: Sequence[LayerPlan], own: range) -> list[int]:
         lp = plans[n]
         if lp.root in names:
             m = names[lp.root]
-            needed = min((first[n] - 1) * lp.stride[0] - lp.padding[0] + lp.kernel[0], lp.source.height) if first[n] else 0
+            needed = (
+                min((first[n] - 1) * lp.stride[0] - lp.padding[0] + lp.kernel[0], lp.source.height)
+                if first[n]
+                else 0
+            )
             first[m] = max(first[m], needed)
         if lp.residual_root in names:
             m = names[lp.residual_root]
@@ -138,7 +191,13 @@ def lag_rows(plans: Sequence[LayerPlan], own: range) -> list[int]:
     for n in own:
         lp = plans[n]
         left = after[names[lp.root]] if lp.root in names else 1
-        oldest = max(ceil_div(lp.source.height - left + lp.padding[0] - lp.kernel[0] + 1, lp.stride[0]), 0)
-        after[n] = max(lp.out.height - oldest, after[names[lp.residual_root]] if lp.residual_root in names else 0, 1)
+        oldest = max(
+            ceil_div(lp.source.height - left + lp.padding[0] - lp.kernel[0] + 1, lp.stride[0]), 0
+        )
+        after[n] = max(
+            lp.out.height - oldest,
+            after[names[lp.residual_root]] if lp.residual_root in names else 0,
+            1,
+        )
     rows = min((first, after), key=lambda rows: sum(rows[n] * work[n] for n in own))
     return [min(rows[n], plans[n].out.height) for n in own]

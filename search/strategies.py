@@ -1,12 +1,14 @@
-"""Ways to find a network and its accelerator: the joint search and its baselines, with the same interface and budget.
+"""Ways to find a network and its accelerator: the joint search and its baselines, with the same
+interface and budget.
 
-joint         alpha, beta and gamma together (Auto-NBA); with one bitwidth, DNA
-sequential    the network first, for accuracy and few multiply-accumulates, whatever the hardware; then its accelerator
-random        networks drawn uniformly, each priced on an accelerator that moves along; the best of them
-evolutionary  the same, but most networks are children of the best so far
+joint         alpha, beta and gamma together (Auto-NBA); with one bitwidth, DNA sequential    the
+network first, for accuracy and few multiply-accumulates, whatever the hardware; then its
+accelerator random        networks drawn uniformly, each priced on an accelerator that moves along;
+the best of them evolutionary  the same, but most networks are children of the best so far
 
-Random and evolutionary search train the same supernet with operators and bitwidths drawn uniformly; what the joint search
-spends on steps of alpha and beta, they spend on looking at networks with the supernet's weights.
+Random and evolutionary search train the same supernet with operators and bitwidths drawn uniformly;
+what the joint search spends on steps of alpha and beta, they spend on looking at networks with the
+supernet's weights.
 """
 
 from __future__ import annotations
@@ -33,7 +35,8 @@ STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
 EVALUATED = 500  # validation images that a network is looked at with
 PASSES = 4  # forward passes that a step of alpha and beta is worth: two paths, and the way back
 POPULATION, PARENTS = 24, 8
-MUTATED = 0.8  # of the evolutionary search's networks, once the population is full; the others are drawn uniformly
+# of the evolutionary search's networks, once the population is full; the others are drawn uniformly
+MUTATED = 0.8
 
 
 def check(strategy: str) -> Strategy:
@@ -72,7 +75,9 @@ def search(
     return finish(strategy, joint, seed)
 
 
-def finish(strategy: Strategy, joint: JointSearch, seed: int) -> tuple[list[Choice], dict[str, Any]]:
+def finish(
+    strategy: Strategy, joint: JointSearch, seed: int
+) -> tuple[list[Choice], dict[str, Any]]:
     """The networks that a trained supernet leads to."""
     if strategy in ("joint", "sequential"):
         return joint.net.derive(), joint.facts()
@@ -87,8 +92,11 @@ def budget(joint: JointSearch) -> int:
     return max(POPULATION, steps * method.batch * PASSES // min(EVALUATED, len(joint.val)))
 
 
-def look(joint: JointSearch, *, evolve: bool, seed: int, count: int) -> tuple[list[Choice], list[list[float]]]:
-    """The best of `count` networks: validation loss with the supernet's weights, plus price, plus penalties for limits.
+def look(
+    joint: JointSearch, *, evolve: bool, seed: int, count: int
+) -> tuple[list[Choice], list[list[float]]]:
+    """The best of `count` networks: validation loss with the supernet's weights, plus price, plus
+    penalties for limits.
 
     Also the best score after each tenth of them.
     """
@@ -109,18 +117,26 @@ def look(joint: JointSearch, *, evolve: bool, seed: int, count: int) -> tuple[li
 def uniform(space: Space, drawn: random.Random) -> list[Choice]:
     """A network drawn uniformly."""
     return [
-        Choice(operator=space.operators[drawn.choice(block.allowed)].name, bits=drawn.choice(space.bits))
+        Choice(
+            operator=space.operators[drawn.choice(block.allowed)].name,
+            bits=drawn.choice(space.bits),
+        )
         for block in space.blocks
     ]
 
 
-def child(space: Space, parents: Sequence[Sequence[Choice]], drawn: random.Random) -> tuple[Choice, ...]:
+def child(
+    space: Space, parents: Sequence[Sequence[Choice]], drawn: random.Random
+) -> tuple[Choice, ...]:
     """Each block from one of two parents; then one block, sometimes more, drawn anew."""
     first, second = drawn.choice(parents), drawn.choice(parents)
     mixed = [drawn.choice(pair) for pair in zip(first, second, strict=True)]
     fresh = uniform(space, drawn)
     sure = drawn.randrange(len(mixed))
-    return tuple(new if n == sure or drawn.random() < 0.1 else own for n, (own, new) in enumerate(zip(mixed, fresh, strict=True)))
+    return tuple(
+        new if n == sure or drawn.random() < 0.1 else own
+        for n, (own, new) in enumerate(zip(mixed, fresh, strict=True))
+    )
 
 
 def score(joint: JointSearch, choices: Sequence[Choice], progress: float) -> float:

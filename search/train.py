@@ -1,4 +1,5 @@
-"""The derived network as a trainable model, and its training: in float, or with quantization in the loop.
+"""The derived network as a trainable model, and its training: in float, or with quantization in the
+loop.
 
 Suffixes: N images, C channels, H rows, W columns.
 """
@@ -26,7 +27,12 @@ from autonba.search.compute import Compute, convolve
 from autonba.search.datasets import Split
 from autonba.search.distributed import GlobalBatchNorm2d, mean
 from autonba.search.progress_log import Log
-from autonba.search.quantizers import initial_scale, quantize_activation, quantize_weight, scale_gradient
+from autonba.search.quantizers import (
+    initial_scale,
+    quantize_activation,
+    quantize_weight,
+    scale_gradient,
+)
 
 Tick = Callable[[float], None]  # told the finished fraction
 
@@ -49,7 +55,9 @@ class QuantizedLayer(nn.Module):
                 bias=layer.raw,
             )
             fan_out = layer.kernel[0] * layer.kernel[1] * layer.out_channels // layer.groups
-            nn.init.normal_(self.conv.weight, 0.0, (2.0 / fan_out) ** 0.5 if not layer.raw else 0.05)
+            nn.init.normal_(
+                self.conv.weight, 0.0, (2.0 / fan_out) ** 0.5 if not layer.raw else 0.05
+            )
             if not layer.raw:
                 self.norm = GlobalBatchNorm2d(layer.out_channels)
         if not layer.raw:
@@ -61,7 +69,11 @@ class QuantizedLayer(nn.Module):
         if layer.op == "global_pool":
             y = x.mean(dim=(2, 3), keepdim=True)
         else:
-            w = quantize_weight(self.conv.weight, layer.weight_bits, layer.raw) if quantized else self.conv.weight
+            w = (
+                quantize_weight(self.conv.weight, layer.weight_bits, layer.raw)
+                if quantized
+                else self.conv.weight
+            )
             y = convolve(x, w, self.conv.bias, layer)
             if layer.raw:
                 return y
@@ -71,7 +83,9 @@ class QuantizedLayer(nn.Module):
         if not quantized:
             return y if layer.signed else F.relu(y)
         if self.training and float(self.scale.detach()) == 0.0:
-            self.scale.data.copy_(initial_scale(y if layer.signed else F.relu(y), layer.bits, layer.signed))
+            self.scale.data.copy_(
+                initial_scale(y if layer.signed else F.relu(y), layer.bits, layer.signed)
+            )
         factor = (y.numel() / y.shape[0] * value_range(layer.bits, layer.signed)[1]) ** -0.5
         scale = scale_gradient(self.scale.abs().clamp(min=1e-5), factor)
         return quantize_activation(y, scale, layer.bits, layer.signed)
@@ -117,11 +131,12 @@ class Model(nn.Module):
 class Recipe:
     """How a network is trained.
 
-    Of `epochs`, the first `float_epochs` run without quantization, so that output scales start from sensible maps; the last
-    `exact_epochs` in float32 whatever the precision, so that batch statistics fit the exact arithmetic. The rate
-    rises to `rate` in the first `warmup` of all steps and then falls to 0; `one_cycle` also moves the momentum against it.
-    `decay` is the weight decay of convolution weights, `smoothing` that of the labels; `clip` bounds the gradients' norm;
-    `ema` > 0 ends with an exponential average of the weights. `augmentation` None: what suits the images.
+    Of `epochs`, the first `float_epochs` run without quantization, so that output scales start from
+    sensible maps; the last `exact_epochs` in float32 whatever the precision, so that batch
+    statistics fit the exact arithmetic. The rate rises to `rate` in the first `warmup` of all steps
+    and then falls to 0; `one_cycle` also moves the momentum against it. `decay` is the weight decay
+    of convolution weights, `smoothing` that of the labels; `clip` bounds the gradients' norm; `ema`
+    > 0 ends with an exponential average of the weights. `augmentation` None: what suits the images.
     """
 
     epochs: int
@@ -142,15 +157,28 @@ class Recipe:
     def __post_init__(self) -> None:
         for name, kinds in (("optimizer", ("adamw", "sgd")), ("schedule", ("one_cycle", "cosine"))):
             if getattr(self, name) not in kinds:
-                raise SpecError(f"training: {name} must be one of {', '.join(kinds)}, not {getattr(self, name)!r}")
+                raise SpecError(
+                    f"training: {name} must be one of {', '.join(kinds)}, not"
+                    f" {getattr(self, name)!r}"
+                )
         if self.augmentation is not None:
             augmentation.check(self.augmentation)
-        for name, low, high in (("epochs", 1, 1e6), ("float_epochs", 0, self.epochs), ("exact_epochs", 0, self.epochs),
-                                ("batch", 1, 1e6), ("rate", 1e-9, 100.0),
-                                ("warmup", 0.0, 0.9), ("decay", 0.0, 1.0), ("momentum", 0.0, 0.9999),
-                                ("smoothing", 0.0, 0.9), ("ema", 0.0, 0.99999)):
+        for name, low, high in (
+            ("epochs", 1, 1e6),
+            ("float_epochs", 0, self.epochs),
+            ("exact_epochs", 0, self.epochs),
+            ("batch", 1, 1e6),
+            ("rate", 1e-9, 100.0),
+            ("warmup", 0.0, 0.9),
+            ("decay", 0.0, 1.0),
+            ("momentum", 0.0, 0.9999),
+            ("smoothing", 0.0, 0.9),
+            ("ema", 0.0, 0.99999),
+        ):
             if not low <= getattr(self, name) <= high:
-                raise SpecError(f"training: {name} must be {low:g} to {high:g}, not {getattr(self, name)!r}")
+                raise SpecError(
+                    f"training: {name} must be {low:g} to {high:g}, not {getattr(self, name)!r}"
+                )
         if self.clip is not None and not self.clip > 0:
             raise SpecError(f"training: clip must be above 0, not {self.clip!r}")
 
@@ -169,14 +197,22 @@ def fit(
     phase: str = "training",
     tick: Tick = lambda done: None,
 ) -> list[dict[str, float]]:
-    """Train `model` in place from its present weights; returns of each epoch `loss`, `rate` and, with `val`, `val_accuracy`.
+    """Train `model` in place from its present weights; returns of each epoch `loss`, `rate` and,
+    with `val`, `val_accuracy`.
 
-    Not `quantized`: every epoch runs in float. Interrupted and called again with a `resumable` that holds its snapshot, it
-    ends with the same weights, to the bit. The model is on the CPU afterwards.
+    Not `quantized`: every epoch runs in float. Interrupted and called again with a `resumable` that
+    holds its snapshot, it ends with the same weights, to the bit. The model is on the CPU
+    afterwards.
     """
-    compute, resumable, log = compute or Compute(threads=None), resumable or Resumable(), log or Log()
+    compute, resumable, log = (
+        compute or Compute(threads=None),
+        resumable or Resumable(),
+        log or Log(),
+    )
     with compute.session():
-        history = _fit(model, split, recipe, seed, quantized, val, compute, resumable, log, phase, tick)
+        history = _fit(
+            model, split, recipe, seed, quantized, val, compute, resumable, log, phase, tick
+        )
     model.to("cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     return history
 
@@ -202,7 +238,12 @@ def _fit(
     optimizer, schedule = _optimizer(model, recipe, recipe.epochs * steps)
     average = Average(model, recipe.ema)
     parts = Snapshot(
-        model=model, optimizer=optimizer, schedule=schedule, average=average, generator=generator, compute=compute
+        model=model,
+        optimizer=optimizer,
+        schedule=schedule,
+        average=average,
+        generator=generator,
+        compute=compute,
     )
     epoch, step, rate, total = 0, 0, recipe.rate, torch.zeros((), dtype=torch.float64)
     order = torch.empty(0, dtype=torch.int64)
@@ -210,7 +251,9 @@ def _fit(
     saved = resumable.restore()
     if saved is not None:
         plain = parts.put_back(saved)
-        epoch, step, total, order, history = (plain[name] for name in ("epoch", "step", "total", "order", "history"))
+        epoch, step, total, order, history = (
+            plain[name] for name in ("epoch", "step", "total", "order", "history")
+        )
     log.rewind(phase, epoch)
     while epoch < recipe.epochs:
         model.train()
@@ -230,7 +273,9 @@ def _fit(
             total += mean(loss.detach()).double().cpu()
             step += 1
             if step < steps and resumable.due():
-                resumable.save(parts.take(epoch=epoch, step=step, total=total, order=order, history=history))
+                resumable.save(
+                    parts.take(epoch=epoch, step=step, total=total, order=order, history=history)
+                )
         facts = {"loss": float(total) / steps, "rate": rate}
         if val is not None:
             with average.applied():
@@ -239,7 +284,9 @@ def _fit(
         history.append(facts)
         log.scalars(phase, epoch, facts)
         if epoch < recipe.epochs:
-            resumable.save(parts.take(epoch=epoch, step=0, total=total, order=order, history=history))
+            resumable.save(
+                parts.take(epoch=epoch, step=0, total=total, order=order, history=history)
+            )
         tick(epoch / recipe.epochs)
     average.keep()
     return history
@@ -249,15 +296,24 @@ def _optimizer(
     model: Model, recipe: Recipe, steps: int
 ) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
     """Optimizer and schedule over `steps`; only convolution weights decay."""
-    plain = [p for name, p in model.named_parameters() if name.endswith((".scale", ".bias")) or ".norm." in name]
+    plain = [
+        p
+        for name, p in model.named_parameters()
+        if name.endswith((".scale", ".bias")) or ".norm." in name
+    ]
     kept = {id(p) for p in plain}
     groups = [
-        {"params": [p for p in model.parameters() if id(p) not in kept], "weight_decay": recipe.decay},
+        {
+            "params": [p for p in model.parameters() if id(p) not in kept],
+            "weight_decay": recipe.decay,
+        },
         {"params": plain, "weight_decay": 0.0},
     ]
     optimizer: torch.optim.Optimizer
     if recipe.optimizer == "sgd":
-        optimizer = torch.optim.SGD(groups, lr=recipe.rate, momentum=recipe.momentum, nesterov=recipe.momentum > 0)
+        optimizer = torch.optim.SGD(
+            groups, lr=recipe.rate, momentum=recipe.momentum, nesterov=recipe.momentum > 0
+        )
     else:
         optimizer = torch.optim.AdamW(groups, lr=recipe.rate, betas=(recipe.momentum, 0.999))
     if recipe.schedule == "one_cycle":
@@ -267,13 +323,19 @@ def _optimizer(
     warm = max(1, round(recipe.warmup * steps))
 
     def factor(step: int) -> float:
-        return (step + 1) / warm if step < warm else 0.5 + 0.5 * math.cos(math.pi * (step - warm) / max(1, steps - warm))
+        return (
+            (step + 1) / warm
+            if step < warm
+            else 0.5 + 0.5 * math.cos(math.pi * (step - warm) / max(1, steps - warm))
+        )
 
     return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
 
 
 class Average:
-    """Exponential average of a model's weights and batch statistics, from the first `update` on; `decay` 0 keeps none."""
+    """Exponential average of a model's weights and batch statistics, from the first `update` on;
+    `decay` 0 keeps none.
+    """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
         self.decay, self.updates = decay, 0
@@ -282,13 +344,17 @@ class Average:
 
     @torch.no_grad()
     def update(self) -> None:
-        """Take in the model as it is; the first updates weigh more, so that the average forgets its start."""
+        """Take in the model as it is; the first updates weigh more, so that the average forgets its
+        start.
+        """
         if self.decay == 0.0:
             return
         if not self.shadow:
             self.shadow = [t.detach().clone() for t in self.own]
         self.updates += 1
-        torch._foreach_lerp_(self.shadow, list(self.own), 1 - min(self.decay, self.updates / (9.0 + self.updates)))
+        torch._foreach_lerp_(
+            self.shadow, list(self.own), 1 - min(self.decay, self.updates / (9.0 + self.updates))
+        )
 
     @contextmanager
     def applied(self) -> Iterator[None]:
@@ -315,11 +381,15 @@ class Average:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Inverse of `state_dict`."""
         self.updates = state["updates"]
-        self.shadow = [value.to(own.device) for value, own in zip(state["shadow"], self.own, strict=False)]
+        self.shadow = [
+            value.to(own.device) for value, own in zip(state["shadow"], self.own, strict=False)
+        ]
 
 
 @torch.no_grad()
-def predictions(model: Model, split: Split, quantized: bool, compute: Compute | None = None, batch: int = 256) -> Tensor:
+def predictions(
+    model: Model, split: Split, quantized: bool, compute: Compute | None = None, batch: int = 256
+) -> Tensor:
     """Class numbers (N,) that `model`, on the device of `compute`, gives."""
     compute = compute or Compute(threads=None)
     model.eval()

@@ -1,4 +1,6 @@
-"""Random accelerators on random networks: generated, linted, and simulated against the golden model and the schedule."""
+"""Random accelerators on random networks: generated, linted, and simulated against the golden model
+and the schedule.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,9 @@ SHRINK_SECONDS = 240.0
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """Outcome of one seed; `failure` is empty where bits and cycles agree and the linter is silent, else tells what is wrong."""
+    """Outcome of one seed; `failure` is empty where bits and cycles agree and the linter is silent,
+    else tells what is wrong.
+    """
 
     seed: int
     summary: str
@@ -42,17 +46,25 @@ class Case:
 
 def generate_rtl(bundle: Path) -> None:
     """Generate a bundle's Verilog in a process of its own; raises ToolError with its message."""
-    done = subprocess.run([sys.executable, "-m", "autonba.hwgen.generate", str(bundle)], capture_output=True, text=True,
-                          check=False)
+    done = subprocess.run(
+        [sys.executable, "-m", "autonba.hwgen.generate", str(bundle)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     if done.returncode:
         lines = (done.stderr.strip() or done.stdout.strip() or "no output").splitlines()
         log = bundle / "generate.log"
         log.write_text(done.stdout + done.stderr)
-        raise ToolError(f"the generator failed on {bundle}: {lines[-1]}; the whole output is in {log}")
+        raise ToolError(
+            f"the generator failed on {bundle}: {lines[-1]}; the whole output is in {log}"
+        )
 
 
 def check_bundle(bundle: Bundle, seed: int) -> str:
-    """Generate, simulate, compare and lint; returns what is wrong, or an empty text. Icarus where it is installed."""
+    """Generate, simulate, compare and lint; returns what is wrong, or an empty text. Icarus where
+    it is installed.
+    """
     try:
         generate_rtl(bundle.path)
         return "; ".join([*_simulate(bundle, seed), *(f"lint: {line}" for line in lint(bundle))])
@@ -70,38 +82,59 @@ def _simulate(bundle: Bundle, seed: int) -> list[str]:
         return quick_bench.simulate(bundle, seed).notes
     from autonba.sim.run import prepare, simulate_network
 
-    return simulate_network(prepare(bundle, "verilator"), images=IMAGES, stalls=True, seed=seed, short=(1,)).failures
+    return simulate_network(
+        prepare(bundle, "verilator"), images=IMAGES, stalls=True, seed=seed, short=(1,)
+    ).failures
 
 
 def kind(failure: str) -> str:
     """Which sort of failure a text tells of."""
-    for sign, name in (("must come within", "halt"), (" expected ", "bits"), ("words must be written", "bits"),
-                       ("result word", "bits"), ("commit must come", "cycles"), ("commits must come", "cycles"),
-                       ("last word must leave", "cycles"), ("lint: ", "lint")):
+    for sign, name in (
+        ("must come within", "halt"),
+        (" expected ", "bits"),
+        ("words must be written", "bits"),
+        ("result word", "bits"),
+        ("commit must come", "cycles"),
+        ("commits must come", "cycles"),
+        ("last word must leave", "cycles"),
+        ("lint: ", "lint"),
+    ):
         if sign in failure:
             return name
     return "crash" if failure else ""
 
 
 def run_case(seed: int, folder: Path, cases: Path | None = None) -> Case:
-    """Check one design; where it fails and `cases` is a folder, a smaller one that fails in the same way is saved there."""
+    """Check one design; where it fails and `cases` is a folder, a smaller one that fails in the
+    same way is saved there.
+    """
     started = time.monotonic()
     bundle = random_bundle(folder, seed, IMAGES)
     failure = check_bundle(bundle, seed)
     saved = ""
     design = bundle.design
     if failure and cases is not None:
-        subject = Subject(network=design.network, accelerator=design.accelerator, target=design.target, seed=seed)
+        subject = Subject(
+            network=design.network, accelerator=design.accelerator, target=design.target, seed=seed
+        )
         small = smallest(subject, kind(failure), folder / "shrink")
         cases.mkdir(parents=True, exist_ok=True)
         path = cases / f"seed{seed}.json"
         save(path, small, failure)
         saved = str(path)
-    return Case(seed=seed, summary=describe(bundle), failure=failure, seconds=time.monotonic() - started, saved=saved,
-                features=frozenset(features(design.network, design.accelerator, design.target.board)))
+    return Case(
+        seed=seed,
+        summary=describe(bundle),
+        failure=failure,
+        seconds=time.monotonic() - started,
+        saved=saved,
+        features=frozenset(features(design.network, design.accelerator, design.target.board)),
+    )
 
 
-def smallest(subject: Subject, wanted: str, folder: Path, seconds: float = SHRINK_SECONDS) -> Subject:
+def smallest(
+    subject: Subject, wanted: str, folder: Path, seconds: float = SHRINK_SECONDS
+) -> Subject:
     """A small design with that kind of failure."""
 
     def fails(candidate: Subject) -> bool:
@@ -115,14 +148,25 @@ def describe(bundle: Bundle) -> str:
     """The design in a few words."""
     design = bundle.design
     kinds = {"conv": "conv", "depthwise": "dw"}
-    chunks = " ".join(f"{kinds[c.kind]}{c.out_lanes}x{c.in_lanes}x{c.taps}x{c.columns}/{c.drain_lanes}{c.multiplier[0]}"
-                      for c in design.accelerator.chunks)
-    return f"{len(design.network.layers)} layers on {len(design.accelerator.chunks)} chunks: {chunks}"
+    chunks = " ".join(
+        f"{kinds[c.kind]}{c.out_lanes}x{c.in_lanes}x{c.taps}x{c.columns}/{c.drain_lanes}{c.multiplier[0]}"
+        for c in design.accelerator.chunks
+    )
+    return (
+        f"{len(design.network.layers)} layers on {len(design.accelerator.chunks)} chunks: {chunks}"
+    )
 
 
-def fuzz(count: int | None, seed: int, *, minutes: float | None = None, workers: int | None = None,
-         cases: Path | None = None) -> bool:
-    """Run seeds from `seed` on, `count` of them or as many as begin within `minutes`; prints each, coverage and a last line.
+def fuzz(
+    count: int | None,
+    seed: int,
+    *,
+    minutes: float | None = None,
+    workers: int | None = None,
+    cases: Path | None = None,
+) -> bool:
+    """Run seeds from `seed` on, `count` of them or as many as begin within `minutes`; prints each,
+    coverage and a last line.
 
     A failing design is made small and saved in `cases`.
     """
@@ -132,7 +176,9 @@ def fuzz(count: int | None, seed: int, *, minutes: float | None = None, workers:
     found: list[Case] = []
     columns = (TextColumn("fuzz"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     workers = workers or os.cpu_count() or 1
-    pool = ProcessPoolExecutor(max_workers=workers, initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN))
+    pool = ProcessPoolExecutor(
+        max_workers=workers, initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN)
+    )
     running: set[Future[Case]] = set()
     try:
         with Progress(*columns, console=console) as progress:
@@ -160,12 +206,19 @@ def fuzz(count: int | None, seed: int, *, minutes: float | None = None, workers:
 
 def _print(console: Console, case: Case, root: Path) -> None:
     verdict = "passed" if not case.failure else "[red]FAILED[/red]"
-    console.print(f"seed {case.seed}: {verdict} in {case.seconds:.0f} s: {case.summary}", highlight=False, soft_wrap=True)
+    console.print(
+        f"seed {case.seed}: {verdict} in {case.seconds:.0f} s: {case.summary}",
+        highlight=False,
+        soft_wrap=True,
+    )
     folder = root / f"seed{case.seed}"
     if not case.failure:
         shutil.rmtree(folder, ignore_errors=True)
         return
-    lines = [case.failure, f"kept in {folder}; again with: autonba fuzz --count 1 --seed {case.seed}"]
+    lines = [
+        case.failure,
+        f"kept in {folder}; again with: autonba fuzz --count 1 --seed {case.seed}",
+    ]
     if case.saved:
         lines.append(f"made small in {case.saved}")
     for line in lines:
@@ -181,7 +234,15 @@ def _summarize(console: Console, found: list[Case]) -> None:
         console.print(f"  {number:5} {feature}", highlight=False, markup=False)
     seconds = sum(case.seconds for case in found)
     passed = sum(not case.failure for case in found)
-    console.print(f"fuzz: {passed} of {len(found)} passed, {seconds / max(len(found), 1):.1f} s a design", highlight=False)
+    console.print(
+        f"fuzz: {passed} of {len(found)} passed, {seconds / max(len(found), 1):.1f} s a design",
+        highlight=False,
+    )
     for case in found:  # once more, where the end of a log shows them
         if case.failure:
-            console.print(f"  seed {case.seed}: {case.summary}: {case.failure}", highlight=False, markup=False, soft_wrap=True)
+            console.print(
+                f"  seed {case.seed}: {case.summary}: {case.failure}",
+                highlight=False,
+                markup=False,
+                soft_wrap=True,
+            )

@@ -12,7 +12,9 @@ from autonba.sim.runner import find_toolchain
 
 
 def lint(bundle: Bundle, top: str = "accelerator") -> list[str]:
-    """Warnings and errors of `verilator --lint-only -Wall` on the bundle's rtl/; the log is sim/lint.log."""
+    """Warnings and errors of `verilator --lint-only -Wall` on the bundle's rtl/; the log is
+    sim/lint.log.
+    """
     return lint_folder(bundle.path / "rtl", bundle.path / "sim" / "lint.log", top)
 
 
@@ -20,13 +22,31 @@ def lint_folder(rtl: Path, log: Path, top: str, *, waived: bool = True) -> list[
     """The same on a folder that holds rtl.f; without the waivers where not `waived`."""
     tools, rtl = find_toolchain("verilator", builds=False), rtl.resolve()
     with resources.as_file(resources.files("autonba.sim").joinpath("lint.vlt")) as waivers:
-        command = ["verilator", "--lint-only", "-Wall", "-Wno-fatal", "--top-module", top, *([str(waivers)] if waived else []),
-                   *(str(rtl / name) for name in (rtl / "rtl.f").read_text().split())]
-        done = subprocess.run(command, cwd=rtl, env={**os.environ, **tools.environment}, capture_output=True, text=True,
-                              check=False)
+        command = [
+            "verilator",
+            "--lint-only",
+            "-Wall",
+            "-Wno-fatal",
+            "--top-module",
+            top,
+            *([str(waivers)] if waived else []),
+            *(str(rtl / name) for name in (rtl / "rtl.f").read_text().split()),
+        ]
+        done = subprocess.run(
+            command,
+            cwd=rtl,
+            env={**os.environ, **tools.environment},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
     log.parent.mkdir(parents=True, exist_ok=True)
     log.write_text(done.stdout + done.stderr)
-    lines = [line for line in done.stderr.splitlines() if line.startswith("%") and not line.startswith("%Error: Exiting")]
+    lines = [
+        line
+        for line in done.stderr.splitlines()
+        if line.startswith("%") and not line.startswith("%Error: Exiting")
+    ]
     if done.returncode and not lines:
         lines = [f"verilator ended with exit code {done.returncode}; the whole output is in {log}"]
     return lines

@@ -1,4 +1,6 @@
-"""cocotb bench of loading: an accelerator takes the weights of another bundle and then computes that bundle's results."""
+"""cocotb bench of loading: an accelerator takes the weights of another bundle and then computes
+that bundle's results.
+"""
 
 from __future__ import annotations
 
@@ -15,14 +17,20 @@ from autonba.weight_load import load_targets, load_writes
 
 @cocotb.test()
 async def load(dut: Any) -> None:
-    """Data are refused while the accelerator runs; after loading, checksum and results are those of the bundle's weights."""
+    """Data are refused while the accelerator runs; after loading, checksum and results are those of
+    the bundle's weights.
+    """
     bench = await Bench.start(dut)
     mapped = plan(bench.network, bench.bundle.design.accelerator, bench.bundle.weights)
     writes, checksum = load_writes(mapped, bench.bundle.weights)
-    assert await bench.read(Register.LOAD_TARGETS) == len(load_targets(mapped)), "LOAD_TARGETS must count the memories"
+    assert await bench.read(Register.LOAD_TARGETS) == len(load_targets(mapped)), (
+        "LOAD_TARGETS must count the memories"
+    )
     for offset, value in writes[:20]:
         await bench.write(offset, value)
-    assert await bench.read(Register.LOAD_CHECKSUM) == 0, "data that come while the accelerator runs must be refused"
+    assert await bench.read(Register.LOAD_CHECKSUM) == 0, (
+        "data that come while the accelerator runs must be refused"
+    )
     await bench.write(Register.CONTROL, 0)
     for offset, value in writes:
         await bench.write(offset, value)

@@ -1,4 +1,6 @@
-"""cocotb benches of row buffers, row tokens, multiplier arrays and requantizers, each against its twin in Python."""
+"""cocotb benches of row buffers, row tokens, multiplier arrays and requantizers, each against its
+twin in Python.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,12 @@ from cocotb.triggers import ClockCycles, RisingEdge
 
 from autonba.accelerator import Multiplier
 from autonba.arithmetic import Requantization, value_range
-from autonba.pipeline import MULTIPLY_STAGES, REQUANTIZE_STAGES, REQUANTIZER_INPUT_STAGE, tree_stages
+from autonba.pipeline import (
+    MULTIPLY_STAGES,
+    REQUANTIZE_STAGES,
+    REQUANTIZER_INPUT_STAGE,
+    tree_stages,
+)
 
 CYCLES = 400  # of random stimulus for each device
 
@@ -77,7 +84,12 @@ async def row_buffer(dut: Any) -> None:
     devices, rng = await _start(dut)
     for device in (d for d in devices if d.module == "row_buffer"):
         p = device.parameters
-        bits, lanes, writers, readers = p["LANE_BITS"], p["LANES"], p["WRITE_LANES"], p["READ_LANES"]
+        bits, lanes, writers, readers = (
+            p["LANE_BITS"],
+            p["LANES"],
+            p["WRITE_LANES"],
+            p["READ_LANES"],
+        )
         model = [0] * (p["DEPTH"] * lanes)  # one entry a channel
         wanted: list[int] | None = None
         for cycle in range(CYCLES):
@@ -94,8 +106,10 @@ async def row_buffer(dut: Any) -> None:
             if wanted is not None:
                 await RisingEdge(dut.clk)
                 got = device.get("read_data")
-                assert got == _pack(wanted, bits), \
-                    f"{device.name}, read {cycle}: read_data must be {_pack(wanted, bits):#x}, not {got:#x}"
+                assert got == _pack(wanted, bits), (
+                    f"{device.name}, read {cycle}: read_data must be {_pack(wanted, bits):#x}, not"
+                    f" {got:#x}"
+                )
             wanted = model[read * readers : (read + 1) * readers]
             if enable:
                 model[write * writers : (write + 1) * writers] = data
@@ -103,7 +117,9 @@ async def row_buffer(dut: Any) -> None:
 
 @cocotb.test()
 async def row_tokens(dut: Any) -> None:
-    """Random amounts claimed, committed and released within the rules; free and available follow, a cycle later."""
+    """Random amounts claimed, committed and released within the rules; free and available follow, a
+    cycle later.
+    """
     devices, rng = await _start(dut)
     for device in (d for d in devices if d.module == "row_tokens"):
         rows = device.parameters["ROWS"]
@@ -111,12 +127,19 @@ async def row_tokens(dut: Any) -> None:
         for cycle in range(CYCLES):
             claim, commit = rng.randint(0, free), rng.randint(0, claimed)
             read, release = rng.randint(0, available), rng.randint(0, taken)
-            for port, value in (("claim_write", claim), ("commit", commit), ("claim_read", read), ("release_read", release)):
+            for port, value in (
+                ("claim_write", claim),
+                ("commit", commit),
+                ("claim_read", read),
+                ("release_read", release),
+            ):
                 device.set(port, value)
             await RisingEdge(dut.clk)
             got = device.get("free"), device.get("available")
-            assert got == (free, available), \
-                f"{device.name}, cycle {cycle}: free, available must be {(free, available)}, not {got}"
+            assert got == (free, available), (
+                f"{device.name}, cycle {cycle}: free, available must be {(free, available)}, not"
+                f" {got}"
+            )
             free += release - claim
             claimed += claim - commit
             available += commit - read
@@ -130,7 +153,10 @@ async def mac_array(dut: Any) -> None:
     """Random blocks with gaps: the drained sums or maxima are exact, in the documented cycles."""
     devices, rng = await _start(dut)
     arrays = [device for device in devices if device.module == "mac_array"]
-    tasks = [cocotb.start_soon(_compare_array(dut, device, random.Random(rng.getrandbits(32)))) for device in arrays]
+    tasks = [
+        cocotb.start_soon(_compare_array(dut, device, random.Random(rng.getrandbits(32))))
+        for device in arrays
+    ]
     for task in tasks:
         await task
 
@@ -140,8 +166,13 @@ async def _compare_array(dut: Any, device: Device, rng: random.Random) -> None:
     lanes, columns, terms, drains = p["OUT_LANES"], p["COLUMNS"], p["TERMS"], p["DRAIN_LANES"]
     groups = lanes * columns // drains
     multiplier: Multiplier = ("lut", "dsp", "packed")[p["MULTIPLIER"]]
-    stages = 1 + MULTIPLY_STAGES[multiplier] + tree_stages(terms)  # from the ports to the accumulators
-    weight_range, input_range = value_range(p["WEIGHT_BITS"], True), value_range(p["INPUT_BITS"], multiplier != "packed")
+    stages = (
+        1 + MULTIPLY_STAGES[multiplier] + tree_stages(terms)
+    )  # from the ports to the accumulators
+    weight_range, input_range = (
+        value_range(p["WEIGHT_BITS"], True),
+        value_range(p["INPUT_BITS"], multiplier != "packed"),
+    )
     noise = np.random.default_rng(rng.getrandbits(32))
     wanted: deque[tuple[int, int]] = deque()  # (cycle, drained word)
     done: deque[int] = deque()
@@ -150,16 +181,24 @@ async def _compare_array(dut: Any, device: Device, rng: random.Random) -> None:
     for cycle in range(CYCLES + 2 * groups + stages + 10):
         ending = cycle >= CYCLES
         if left == 0 and not ending:
-            left = max(rng.randint(1, 6), groups - since_last)  # a block is never shorter than the drain before it
+            left = max(
+                rng.randint(1, 6), groups - since_last
+            )  # a block is never shorter than the drain before it
             fresh, maximum = True, p["MAXIMUM"] == 1 and rng.random() < 0.5
         beat = left > 0 and (ending or rng.random() < 0.8)
         weights_LT = _operands(noise, weight_range, (lanes, terms))
-        inputs_CLT = _operands(noise, input_range, (columns, 1 if p["SHARED"] == 1 else lanes, terms))
+        inputs_CLT = _operands(
+            noise, input_range, (columns, 1 if p["SHARED"] == 1 else lanes, terms)
+        )
         last = beat and left == 1
         device.set("weights", _pack(weights_LT.ravel().tolist(), p["WEIGHT_BITS"]))
         device.set("inputs", _pack(inputs_CLT.ravel().tolist(), p["INPUT_BITS"]))
-        for port, value in (("beat_valid", beat), ("beat_first", beat and fresh), ("beat_last", last),
-                            ("beat_maximum", maximum)):
+        for port, value in (
+            ("beat_valid", beat),
+            ("beat_first", beat and fresh),
+            ("beat_last", last),
+            ("beat_maximum", maximum),
+        ):
             device.set(port, int(value))
         since_last += 1
         if beat:
@@ -174,22 +213,32 @@ async def _compare_array(dut: Any, device: Device, rng: random.Random) -> None:
             since_last = 0
             done.append(cycle + stages - 1)
             drained = totals.reshape(groups, drains).tolist()
-            wanted.extend((cycle + stages + 1 + i, _pack(group, p["ACC_BITS"])) for i, group in enumerate(drained))
+            wanted.extend(
+                (cycle + stages + 1 + i, _pack(group, p["ACC_BITS"]))
+                for i, group in enumerate(drained)
+            )
         await RisingEdge(dut.clk)
         expected = bool(done) and done[0] == cycle
-        assert bool(device.get("block_done")) == expected, \
+        assert bool(device.get("block_done")) == expected, (
             f"{device.name}, cycle {cycle}: block_done must be {int(expected)}"
+        )
         if expected:
             done.popleft()
         if wanted and wanted[0][0] == cycle:
             word = wanted.popleft()[1]
             got = device.get("drain")
-            assert got == word, f"{device.name}, cycle {cycle}: drain must be {word:#x}, not {got:#x}"
-    assert not wanted, f"{device.name}: every block must be drained, and {len(wanted)} groups were not"
+            assert got == word, (
+                f"{device.name}, cycle {cycle}: drain must be {word:#x}, not {got:#x}"
+            )
+    assert not wanted, (
+        f"{device.name}: every block must be drained, and {len(wanted)} groups were not"
+    )
     assert not done, f"{device.name}: every block must be announced, and {len(done)} were not"
 
 
-def _operands(noise: np.random.Generator, reach: tuple[int, int], shape: tuple[int, ...]) -> npt.NDArray[np.int64]:
+def _operands(
+    noise: np.random.Generator, reach: tuple[int, int], shape: tuple[int, ...]
+) -> npt.NDArray[np.int64]:
     """Random numbers, a quarter of them the smallest or the largest."""
     low, high = reach
     values = noise.integers(low, high + 1, shape)
@@ -198,40 +247,74 @@ def _operands(noise: np.random.Generator, reach: tuple[int, int], shape: tuple[i
 
 @cocotb.test()
 async def requantizer(dut: Any) -> None:
-    """Each layer's constants, a value a cycle: results as `autonba.arithmetic` defines them, in the documented cycle."""
+    """Each layer's constants, a value a cycle: results as `autonba.arithmetic` defines them, in the
+    documented cycle.
+    """
     devices, rng = await _start(dut)
     for device in (d for d in devices if d.module.startswith("requantize_")):
         facts = device.facts
         acc_bits, write_bits = facts["acc_bits"], facts["write_bits"]
         for number, layer in enumerate(facts["layers"]):
-            constants = Requantization(shift=layer["shift"], residual_multiplier=layer["residual_multiplier"],
-                                       bits=layer["bits"], signed=layer["signed"])
+            constants = Requantization(
+                shift=layer["shift"],
+                residual_multiplier=layer["residual_multiplier"],
+                bits=layer["bits"],
+                signed=layer["signed"],
+            )
             low, high = (0, 0) if layer["raw"] else value_range(layer["bits"], layer["signed"])
-            fixed = {"half": 0 if layer["raw"] else constants.half, "low": low, "high": high, "raw": int(layer["raw"]),
-                     "shift": 0 if layer["raw"] else layer["shift"] - facts["least_shift"],
-                     "residual_multiplier": layer["residual_multiplier"]}
+            fixed = {
+                "half": 0 if layer["raw"] else constants.half,
+                "low": low,
+                "high": high,
+                "raw": int(layer["raw"]),
+                "shift": 0 if layer["raw"] else layer["shift"] - facts["least_shift"],
+                "residual_multiplier": layer["residual_multiplier"],
+            }
             for port, value in fixed.items():
                 if device.has(port):
                     device.set(port, value)
             wanted: deque[tuple[int, int]] = deque()
-            coming: deque[dict[str, int]] = deque([{}] * REQUANTIZE_STAGES, maxlen=REQUANTIZE_STAGES)  # latest first
+            coming: deque[dict[str, int]] = deque(
+                [{}] * REQUANTIZE_STAGES, maxlen=REQUANTIZE_STAGES
+            )  # latest first
             for cycle in range(60 + REQUANTIZE_STAGES):
-                reach = acc_bits - rng.randint(1, acc_bits - 1)  # small values as often as large ones
+                reach = acc_bits - rng.randint(
+                    1, acc_bits - 1
+                )  # small values as often as large ones
                 acc = rng.randint(-(1 << (reach - 1)), (1 << (reach - 1)) - 1)
-                least, most = -(1 << (acc_bits - 1)) - min(acc, 0), (1 << (acc_bits - 1)) - 1 - max(acc, 0)  # no overflow
-                bias = rng.randint(least, most) if rng.random() < 0.5 else max(least, min(rng.randint(-100, 100), most))
+                least, most = (
+                    -(1 << (acc_bits - 1)) - min(acc, 0),
+                    (1 << (acc_bits - 1)) - 1 - max(acc, 0),
+                )  # no overflow
+                bias = (
+                    rng.randint(least, most)
+                    if rng.random() < 0.5
+                    else max(least, min(rng.randint(-100, 100), most))
+                )
                 m = rng.randrange(1 << rng.randint(1, 16))
-                residual = rng.randint(*value_range(facts["residual_bits"], True)) if facts["residual_bits"] else 0
+                residual = (
+                    rng.randint(*value_range(facts["residual_bits"], True))
+                    if facts["residual_bits"]
+                    else 0
+                )
                 coming.appendleft({"acc": acc, "bias": bias, "multiplier": m, "residual": residual})
                 for port in ("acc", "bias", "multiplier", "residual"):
                     if device.has(port):
                         device.set(port, coming[REQUANTIZER_INPUT_STAGE[port]].get(port, 0))
-                value = acc + bias if layer["raw"] else int(constants.compute(
-                    np.array([acc + bias]), np.array([m]), np.array([residual]))[0])
+                value = (
+                    acc + bias
+                    if layer["raw"]
+                    else int(
+                        constants.compute(
+                            np.array([acc + bias]), np.array([m]), np.array([residual])
+                        )[0]
+                    )
+                )
                 wanted.append((cycle + REQUANTIZE_STAGES, value))
                 await RisingEdge(dut.clk)
                 if wanted[0][0] == cycle:
                     expected = wanted.popleft()[1]
                     got = _signed(device.get("result"), write_bits)
-                    assert got == _signed(expected & ((1 << write_bits) - 1), write_bits), \
+                    assert got == _signed(expected & ((1 << write_bits) - 1), write_bits), (
                         f"{device.name}, layer {number}: result must be {expected}, not {got}"
+                    )

@@ -1,4 +1,6 @@
-"""Benches of single modules: one testbench holds every differently parameterized one of a bundle's RTL."""
+"""Benches of single modules: one testbench holds every differently parameterized one of a bundle's
+RTL.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ MOST = 6  # of one kind, the ones whose parameters differ first
 
 @dataclass(frozen=True)
 class Device:
-    """A module under test: its name in the testbench, what it is, and what its twin in Python must know."""
+    """A module under test: its name in the testbench, what it is, and what its twin in Python must
+    know.
+    """
 
     name: str
     module: Module
@@ -31,25 +35,69 @@ def run_all(bundle: Bundle, simulator: str, seed: int) -> dict[str, str]:
     """Run the module benches on a bundle's RTL; returns each test's failure, or an empty text."""
     rtl = bundle.path / "rtl"
     sources = [rtl / name for name in (rtl / "rtl.f").read_text().split()]
-    devices = find_devices(Reader.of_files(sources), plan(bundle.design.network, bundle.design.accelerator, bundle.weights))
-    return run_devices(devices, sources, bundle.path / "sim" / f"modules_{simulator}", simulator, seed)
+    devices = find_devices(
+        Reader.of_files(sources),
+        plan(bundle.design.network, bundle.design.accelerator, bundle.weights),
+    )
+    return run_devices(
+        devices, sources, bundle.path / "sim" / f"modules_{simulator}", simulator, seed
+    )
 
 
-def run_devices(devices: list[Device], sources: list[Path], folder: Path, simulator: str, seed: int) -> dict[str, str]:
+def run_devices(
+    devices: list[Device], sources: list[Path], folder: Path, simulator: str, seed: int
+) -> dict[str, str]:
     """Build one testbench around `devices` and run every module bench."""
     tools = find_toolchain(simulator)
     folder.mkdir(parents=True, exist_ok=True)
-    used = {device.module.name for device in devices} | {name for device in devices for name in _below(device.module)}
+    used = {device.module.name for device in devices} | {
+        name for device in devices for name in _below(device.module)
+    }
     wrapper = folder / f"{TOP}.v"
     wrapper.write_text(testbench(devices))
-    ports = ["clk", "rst", *(f"{d.name}_{port}" for d in devices for port in d.module.ports if port not in ("clk", "rst"))]
-    build(tools, sources=[*(path for path in sources if path.stem in used), wrapper], top=TOP, folder=folder, ports=ports)
+    ports = [
+        "clk",
+        "rst",
+        *(
+            f"{d.name}_{port}"
+            for d in devices
+            for port in d.module.ports
+            if port not in ("clk", "rst")
+        ),
+    ]
+    build(
+        tools,
+        sources=[*(path for path in sources if path.stem in used), wrapper],
+        top=TOP,
+        folder=folder,
+        ports=ports,
+    )
     settings = folder / "devices.json"
-    settings.write_text(json.dumps(
-        [{"name": d.name, "module": d.module.name, "parameters": d.module.parameters, "facts": d.facts,
-          "inputs": [name for name, port in d.module.ports.items() if port.direction == "input"]} for d in devices], indent=2))
-    verdicts = run(tools, top=TOP, module="autonba.sim.module_bench", folder=folder, seed=seed,
-                   environment={"AUTONBA_BENCH": str(settings.resolve())})
+    settings.write_text(
+        json.dumps(
+            [
+                {
+                    "name": d.name,
+                    "module": d.module.name,
+                    "parameters": d.module.parameters,
+                    "facts": d.facts,
+                    "inputs": [
+                        name for name, port in d.module.ports.items() if port.direction == "input"
+                    ],
+                }
+                for d in devices
+            ],
+            indent=2,
+        )
+    )
+    verdicts = run(
+        tools,
+        top=TOP,
+        module="autonba.sim.module_bench",
+        folder=folder,
+        seed=seed,
+        environment={"AUTONBA_BENCH": str(settings.resolve())},
+    )
     return {f"module {verdict.test.rpartition('.')[2]}": verdict.failure for verdict in verdicts}
 
 
@@ -58,9 +106,15 @@ def find_devices(reader: Reader, mapped: Plan) -> list[Device]:
     top = reader.elaborate("accelerator")
     found: dict[str, list[Module]] = {name: [] for name in BENCHED}
     for module in _modules(top):
-        if module.name in found and all(module.parameters != other.parameters for other in found[module.name]):
+        if module.name in found and all(
+            module.parameters != other.parameters for other in found[module.name]
+        ):
             found[module.name].append(module)
-    devices = [Device(f"{name}{i}", module, {}) for name, modules in found.items() for i, module in enumerate(modules[:MOST])]
+    devices = [
+        Device(f"{name}{i}", module, {})
+        for name, modules in found.items()
+        for i, module in enumerate(modules[:MOST])
+    ]
     for chunk in mapped.chunks:
         name = f"requantize_{chunk.chunk.name}"
         devices.append(Device(name, reader.elaborate(name), _requantizer_facts(chunk)))
@@ -69,15 +123,27 @@ def find_devices(reader: Reader, mapped: Plan) -> list[Device]:
 
 def _requantizer_facts(chunk: ChunkPlan) -> dict[str, Any]:
     return {
-        "acc_bits": chunk.acc_bits, "write_bits": chunk.write_bits, "residual_bits": chunk.residual_bits,
+        "acc_bits": chunk.acc_bits,
+        "write_bits": chunk.write_bits,
+        "residual_bits": chunk.residual_bits,
         "least_shift": chunk.shifts[0],
-        "layers": [{"raw": lp.layer.raw, "shift": lp.layer.shift, "bits": lp.layer.bits, "signed": lp.layer.signed,
-                    "residual_multiplier": lp.layer.residual_multiplier} for lp in chunk.layers],
+        "layers": [
+            {
+                "raw": lp.layer.raw,
+                "shift": lp.layer.shift,
+                "bits": lp.layer.bits,
+                "signed": lp.layer.signed,
+                "residual_multiplier": lp.layer.residual_multiplier,
+            }
+            for lp in chunk.layers
+        ],
     }
 
 
 def testbench(devices: list[Device]) -> str:
-    """Verilog of the module that holds all devices side by side; ports bear the device's name as a prefix."""
+    """Verilog of the module that holds all devices side by side; ports bear the device's name as a
+    prefix.
+    """
     ports, bodies = ["    input wire clk", "    input wire rst"], []
     for device in devices:
         lines = []
@@ -87,11 +153,24 @@ def testbench(devices: list[Device]) -> str:
             if outer != name:
                 width = f"[{port.width - 1}:0] " if port.width > 1 else ""
                 ports.append(f"    {port.direction} wire {width}{outer}")
-        parameters = ", ".join(f".{name}({value})" for name, value in device.module.parameters.items())
+        parameters = ", ".join(
+            f".{name}({value})" for name, value in device.module.parameters.items()
+        )
         overrides = f" #({parameters})" if parameters else ""
-        bodies.append(f"    {device.module.name}{overrides} u_{device.name} (\n" + ",\n".join(lines) + "\n    );\n")
-    return ("`timescale 1ns / 1ps\nmodule " + TOP + " (\n" + ",\n".join(ports) + "\n);\n" + "".join(bodies)
-            + "endmodule\n")
+        bodies.append(
+            f"    {device.module.name}{overrides} u_{device.name} (\n"
+            + ",\n".join(lines)
+            + "\n    );\n"
+        )
+    return (
+        "`timescale 1ns / 1ps\nmodule "
+        + TOP
+        + " (\n"
+        + ",\n".join(ports)
+        + "\n);\n"
+        + "".join(bodies)
+        + "endmodule\n"
+    )
 
 
 def _modules(top: Module) -> Iterator[Module]:

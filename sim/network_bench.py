@@ -1,7 +1,9 @@
-"""cocotb bench of the whole accelerator: streams, registers, stalls, resets and packets of a wrong length.
+"""cocotb bench of the whole accelerator: streams, registers, stalls, resets and packets of a wrong
+length.
 
-The results are compared here; what every layer wrote, and in which cycle, the testbench logs, and `autonba.sim.check`
-compares it afterwards. Settings come as JSON from the file that AUTONBA_BENCH names.
+The results are compared here; what every layer wrote, and in which cycle, the testbench logs, and
+`autonba.sim.check` compares it afterwards. Settings come as JSON from the file that AUTONBA_BENCH
+names.
 """
 
 from __future__ import annotations
@@ -20,7 +22,14 @@ import cocotb
 import numpy as np
 from cocotb.clock import Clock
 from cocotb.triggers import ClockCycles, RisingEdge, SimTimeoutError, with_timeout
-from cocotbext.axi import AxiLiteBus, AxiLiteMaster, AxiStreamBus, AxiStreamFrame, AxiStreamSink, AxiStreamSource
+from cocotbext.axi import (
+    AxiLiteBus,
+    AxiLiteMaster,
+    AxiStreamBus,
+    AxiStreamFrame,
+    AxiStreamSink,
+    AxiStreamSource,
+)
 
 from autonba.arithmetic import IntArray
 from autonba.bundle import Bundle
@@ -34,16 +43,38 @@ CYCLES, IMAGES_IN, IMAGES_OUT, STALL_IN, STALL_OUT = 0x18, 0x1C, 0x20, 0x24, 0x2
 RUN, SOFT_RESET = 1, 2
 TOO_EARLY, TOO_LATE = 1, 2
 IDENTITY = 0x414E4241
-RESET_TAKES, RESET_CLOSED = 2, 5  # cycles after the write of soft_reset in which pixels are still taken, and are not
+RESET_TAKES, RESET_CLOSED = (
+    2,
+    5,
+)  # cycles after the write of soft_reset in which pixels are still taken, and are not
 
-_INPUTS = ("rst", "log_run", "stall_memory", "s_axis_tdata", "s_axis_tvalid", "s_axis_tlast", "m_axis_tready", "s_axil_awaddr",
-           "s_axil_awprot", "s_axil_awvalid", "s_axil_wdata", "s_axil_wstrb", "s_axil_wvalid", "s_axil_bready",
-           "s_axil_araddr", "s_axil_arprot", "s_axil_arvalid", "s_axil_rready")
+_INPUTS = (
+    "rst",
+    "log_run",
+    "stall_memory",
+    "s_axis_tdata",
+    "s_axis_tvalid",
+    "s_axis_tlast",
+    "m_axis_tready",
+    "s_axil_awaddr",
+    "s_axil_awprot",
+    "s_axil_awvalid",
+    "s_axil_wdata",
+    "s_axil_wstrb",
+    "s_axil_wvalid",
+    "s_axil_bready",
+    "s_axil_araddr",
+    "s_axil_arprot",
+    "s_axil_arvalid",
+    "s_axil_rready",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What the bench does. `runs`: images of each run without stalls; `image_cycles`: predicted latency of an image."""
+    """What the bench does. `runs`: images of each run without stalls; `image_cycles`: predicted
+    latency of an image.
+    """
 
     bundle: str
     runs: tuple[int, ...]
@@ -70,7 +101,9 @@ def words(image_CHW: IntArray) -> list[int]:
 
 
 def results(tensor_CHW: IntArray) -> list[int]:
-    """Stream words of a result: channels fastest, then columns and rows, as unsigned 32-bit words."""
+    """Stream words of a result: channels fastest, then columns and rows, as unsigned 32-bit
+    words.
+    """
     return [int(value) & 0xFFFFFFFF for value in tensor_CHW.transpose(1, 2, 0).ravel()]
 
 
@@ -85,14 +118,20 @@ class Bench:
         self.images = self.bundle.golden["images"]
         self.logits = self.bundle.golden[self.network.layers[-1].name]
         self.random = random.Random(self.settings.seed)
-        self.source = AxiStreamSource(AxiStreamBus.from_prefix(dut, "s_axis"), dut.clk, dut.rst, byte_lanes=1)
-        self.sink = AxiStreamSink(AxiStreamBus.from_prefix(dut, "m_axis"), dut.clk, dut.rst, byte_lanes=1)
+        self.source = AxiStreamSource(
+            AxiStreamBus.from_prefix(dut, "s_axis"), dut.clk, dut.rst, byte_lanes=1
+        )
+        self.sink = AxiStreamSink(
+            AxiStreamBus.from_prefix(dut, "m_axis"), dut.clk, dut.rst, byte_lanes=1
+        )
         for driver in (self.source, self.sink):
             driver.log.setLevel(logging.WARNING)
 
     @classmethod
     async def start(cls, dut: Any) -> Bench:
-        """Start the clock, reset, and then the drivers: before a reset, a port's value may be unknown."""
+        """Start the clock, reset, and then the drivers: before a reset, a port's value may be
+        unknown.
+        """
         for name in _INPUTS:
             getattr(dut, name).value = 0
         dut.rst.value = 1
@@ -105,7 +144,9 @@ class Bench:
     @cached_property
     def registers(self) -> AxiLiteMaster:
         """Driver of the registers."""
-        master = AxiLiteMaster(AxiLiteBus.from_prefix(self.dut, "s_axil"), self.dut.clk, self.dut.rst)
+        master = AxiLiteMaster(
+            AxiLiteBus.from_prefix(self.dut, "s_axil"), self.dut.clk, self.dut.rst
+        )
         for side in (master.read_if, master.write_if):
             side.log.setLevel(logging.WARNING)
         return master
@@ -138,18 +179,25 @@ class Bench:
                 frame = await with_timeout(self.sink.recv(), limit, "ns")
             except SimTimeoutError:
                 raise AssertionError(
-                    f"{what}: result {number} of {len(wanted)} must come within {limit // PERIOD_NS} cycles, "
-                    "and it did not") from None
+                    f"{what}: result {number} of {len(wanted)} must come within"
+                    f" {limit // PERIOD_NS} cycles, and it did not"
+                ) from None
             got, expected = list(frame.tdata), results(tensor)
-            assert len(got) == len(expected), \
-                f"{what}: result {number} must have {len(expected)} words before TLAST, not {len(got)}"
+            assert len(got) == len(expected), (
+                f"{what}: result {number} must have {len(expected)} words before TLAST, not"
+                f" {len(got)}"
+            )
             for place, (g, e) in enumerate(zip(got, expected, strict=True)):
-                assert g == e, f"{what}: result {number}, word {place} must be {e:#010x}, not {g:#010x}"
+                assert g == e, (
+                    f"{what}: result {number}, word {place} must be {e:#010x}, not {g:#010x}"
+                )
 
     async def exchange(self, indices: Sequence[int], what: str, slowness: int = 1) -> None:
         """Send images, receive and compare their results."""
         self.send(indices)
-        await self.expect([self.logits[index % len(self.images)] for index in indices], what, slowness)
+        await self.expect(
+            [self.logits[index % len(self.images)] for index in indices], what, slowness
+        )
 
     async def finish(self) -> None:
         """Check that nothing is left over on any side."""
@@ -160,7 +208,9 @@ class Bench:
         assert not self.dut.m_axis_tvalid.value, "no more results must be offered, and one is"
 
     def stall(self, chance: float, longest: int) -> Iterator[bool]:
-        """Pauses of random length, beginning with probability `chance` in each cycle that is not paused."""
+        """Pauses of random length, beginning with probability `chance` in each cycle that is not
+        paused.
+        """
         while True:
             if self.random.random() < chance:
                 yield from [True] * self.random.randint(1, longest)
@@ -183,7 +233,11 @@ async def back_to_back(dut: Any) -> None:
 async def stalls(dut: Any) -> None:
     """Random stalls on input, output and both; the testbench logs them as run 100, 101, ..."""
     bench = await Bench.start(dut)
-    patterns = (((0.5, 2), (0.5, 2)), ((0.02, 4 * bench.network.input.width), None), (None, (0.1, 100)))
+    patterns = (
+        ((0.5, 2), (0.5, 2)),
+        ((0.02, 4 * bench.network.input.width), None),
+        (None, (0.1, 100)),
+    )
     start = 0
     for number, (before, behind) in enumerate(patterns):
         count = len(range(number, bench.settings.stalled_images, len(patterns)))
@@ -211,7 +265,9 @@ async def reset_in_mid_run(dut: Any) -> None:
         await ClockCycles(dut.clk, bench.random.randint(1, 2 * bench.settings.image_cycles))
         bench.source.clear()
         if soft:
-            bench.source.assert_reset(True)  # the host stops its stream first, as AXI4-Stream cannot take a beat back
+            bench.source.assert_reset(
+                True
+            )  # the host stops its stream first, as AXI4-Stream cannot take a beat back
             await ClockCycles(dut.clk, 1)
             await bench.write(CONTROL, RUN | SOFT_RESET)
             await ClockCycles(dut.clk, 20)
@@ -227,9 +283,10 @@ async def reset_in_mid_run(dut: Any) -> None:
 
 @cocotb.test()
 async def offered_through_a_soft_reset(dut: Any) -> None:
-    """A host that goes on offering pixels through a soft reset, as docs/registers.md says: pixels that are taken up to
-    RESET_TAKES cycles after the write are lost with their image, none is taken for RESET_CLOSED cycles, and the pixel that is
-    offered then is an image's first, so that the rest of a packet makes an image that ends too early."""
+    """A host that goes on offering pixels through a soft reset, as docs/registers.md says: pixels
+    that are taken up to RESET_TAKES cycles after the write are lost with their image, none is taken
+    for RESET_CLOSED cycles, and the pixel that is offered then is an image's first, so that the
+    rest of a packet makes an image that ends too early."""
     bench = await Bench.start(dut)
     image = bench.network.input
     pixels = image.height * image.width
@@ -242,7 +299,10 @@ async def offered_through_a_soft_reset(dut: Any) -> None:
             cycle += 1
             if int(dut.s_axis_tvalid.value) & int(dut.s_axis_tready.value):
                 taken.append(cycle)
-            if int(dut.s_axil_awvalid.value) & int(dut.s_axil_awready.value) and int(dut.s_axil_awaddr.value) == CONTROL:
+            if (
+                int(dut.s_axil_awvalid.value) & int(dut.s_axil_awready.value)
+                and int(dut.s_axil_awaddr.value) == CONTROL
+            ):
                 written.append(cycle)
 
     watching = cocotb.start_soon(watch())
@@ -255,14 +315,25 @@ async def offered_through_a_soft_reset(dut: Any) -> None:
     bench.sink.assert_reset()
     bench.sink.clear()
     lost = [cycle for cycle in taken if cycle <= written[0] + RESET_TAKES]
-    closed = [cycle for cycle in taken[len(lost):] if cycle <= written[0] + RESET_TAKES + RESET_CLOSED]
-    assert not closed, f"no pixel must be taken from {RESET_TAKES + 1} cycles after the write of soft_reset on, and {closed} were"
+    closed = [
+        cycle for cycle in taken[len(lost) :] if cycle <= written[0] + RESET_TAKES + RESET_CLOSED
+    ]
+    assert not closed, (
+        f"no pixel must be taken from {RESET_TAKES + 1} cycles after the write of soft_reset on,"
+        f" and {closed} were"
+    )
     number, part = divmod(len(lost), pixels)
     wanted = [bench.logits[index % len(bench.images)] for index in range(number + (part > 0), 3)]
     if part:
         cut = np.zeros((1, image.channels, pixels), dtype=np.int64)
-        cut[:, :, : pixels - part] = bench.images[number % len(bench.images)].reshape(image.channels, pixels)[:, part:]
-        outputs = evaluate(bench.network, bench.bundle.weights, cut.reshape(1, image.channels, image.height, image.width))
+        cut[:, :, : pixels - part] = bench.images[number % len(bench.images)].reshape(
+            image.channels, pixels
+        )[:, part:]
+        outputs = evaluate(
+            bench.network,
+            bench.bundle.weights,
+            cut.reshape(1, image.channels, image.height, image.width),
+        )
         wanted.insert(0, outputs[bench.network.layers[-1].name][0])
     await bench.expect(wanted, f"after a soft reset behind pixel {len(lost)}")
     error, flag = await bench.read(ERROR), TOO_EARLY if part else 0
@@ -273,28 +344,44 @@ async def offered_through_a_soft_reset(dut: Any) -> None:
 
 @cocotb.test()
 async def wrong_lengths(dut: Any) -> None:
-    """TLAST too early or too late raises its error bit, gives one result, and the next image is right."""
+    """TLAST too early or too late raises its error bit, gives one result, and the next image is
+    right.
+    """
     bench = await Bench.start(dut)
     image = bench.network.input
     pixels = image.height * image.width
-    lengths = {pixels - 1, 1, max(1, pixels // 2), pixels + 1, pixels + image.width, 2 * pixels + 3} - {pixels, 0}
+    lengths = {
+        pixels - 1,
+        1,
+        max(1, pixels // 2),
+        pixels + 1,
+        pixels + image.width,
+        2 * pixels + 3,
+    } - {pixels, 0}
     for length in sorted(lengths):
         what = f"packet of {length} instead of {pixels} pixels"
         sent = words(bench.images[0])
-        packet = sent[:length] + [bench.random.getrandbits(8 * image.channels) for _ in range(length - pixels)]
+        packet = sent[:length] + [
+            bench.random.getrandbits(8 * image.channels) for _ in range(length - pixels)
+        ]
         bench.source.send_nowait(AxiStreamFrame(packet))
         bench.send((1, 2))
         cut = bench.images[:1].reshape(1, image.channels, -1).copy()
         cut[:, :, length:] = 0
         bad = evaluate(bench.network, bench.bundle.weights, cut.reshape(bench.images[:1].shape))
-        wanted = [bad[bench.network.layers[-1].name][0], bench.logits[1 % len(bench.images)],
-                  bench.logits[2 % len(bench.images)]]
+        wanted = [
+            bad[bench.network.layers[-1].name][0],
+            bench.logits[1 % len(bench.images)],
+            bench.logits[2 % len(bench.images)],
+        ]
         await bench.expect(wanted, what)
         flag = TOO_EARLY if length < pixels else TOO_LATE
         error = await bench.read(ERROR)
         assert error == flag, f"{what}: ERROR must be {flag}, not {error}"
         await bench.write(ERROR, flag)
-        assert await bench.read(ERROR) == 0, f"{what}: ERROR must be 0 after it was written with ones"
+        assert await bench.read(ERROR) == 0, (
+            f"{what}: ERROR must be 0 after it was written with ones"
+        )
         await bench.finish()
 
 
@@ -311,8 +398,16 @@ async def registers(dut: Any) -> None:
             seen[STALL_OUT] += int(dut.m_axis_tvalid.value) & ~int(dut.m_axis_tready.value) & 1
 
     counting = cocotb.start_soon(count_stalls())
-    fixed = {ID: IDENTITY, DIGEST: int(bench.bundle.digest[:8], 16), CONTROL: RUN, STATUS: 0, ERROR: 0, CYCLES: 0,
-             IMAGES_IN: 0, IMAGES_OUT: 0}
+    fixed = {
+        ID: IDENTITY,
+        DIGEST: int(bench.bundle.digest[:8], 16),
+        CONTROL: RUN,
+        STATUS: 0,
+        ERROR: 0,
+        CYCLES: 0,
+        IMAGES_IN: 0,
+        IMAGES_OUT: 0,
+    }
     for address, value in fixed.items():
         got = await bench.read(address)
         assert got == value, f"register {address:#04x} must be {value:#x} after reset, not {got:#x}"
@@ -321,7 +416,9 @@ async def registers(dut: Any) -> None:
     await bench.exchange((0,), "one image")
     cycles = await bench.read(CYCLES)
     predicted = bench.settings.image_cycles
-    assert cycles == predicted, f"CYCLES must be {predicted} after one image, as the schedule says, not {cycles}"
+    assert cycles == predicted, (
+        f"CYCLES must be {predicted} after one image, as the schedule says, not {cycles}"
+    )
     bench.sink.set_pause_generator(bench.stall(0.3, 20))
     await bench.exchange((1, 2), "two more images", slowness=8)
     bench.sink.clear_pause_generator()
@@ -329,7 +426,9 @@ async def registers(dut: Any) -> None:
     await bench.finish()
     for address, value in {IMAGES_IN: 3, IMAGES_OUT: 3, **seen, STATUS: 0}.items():
         got = await bench.read(address)
-        assert got == value, f"register {address:#04x} must be {value} after three images, not {got}"
+        assert got == value, (
+            f"register {address:#04x} must be {value} after three images, not {got}"
+        )
     counting.cancel()
 
     await bench.write(CONTROL, 0)
@@ -352,4 +451,6 @@ async def registers(dut: Any) -> None:
     await bench.write(CONTROL, RUN)
     await bench.expect([bench.logits[1 % len(bench.images)]], "image behind the stop")
     await bench.finish()
-    assert np.array_equal([await bench.read(IMAGES_IN), await bench.read(IMAGES_OUT)], [6, 6]), "six images must be counted"
+    assert np.array_equal([await bench.read(IMAGES_IN), await bench.read(IMAGES_OUT)], [6, 6]), (
+        "six images must be counted"
+    )

@@ -1,8 +1,9 @@
-"""Simulates a bundle's RTL and compares it with the golden model and the schedule, to the bit and to the cycle.
+"""Simulates a bundle's RTL and compares it with the golden model and the schedule, to the bit and
+to the cycle.
 
-    python -m autonba.sim.run simulate BUNDLE [--simulator icarus] [--images 3] [--stalls]
-    python -m autonba.sim.run regression BUNDLE
-    python -m autonba.sim.run netlist BUNDLE
+python -m autonba.sim.run simulate BUNDLE [--simulator icarus] [--images 3] [--stalls]
+python -m autonba.sim.run regression BUNDLE
+python -m autonba.sim.run netlist BUNDLE
 """
 
 from __future__ import annotations
@@ -60,19 +61,28 @@ class Prepared:
 
 
 def rtl_files(bundle: Bundle) -> tuple[list[Path], list[Path]]:
-    """Verilog and memory image files of a bundle; raises BundleError where they are missing or of another design."""
+    """Verilog and memory image files of a bundle; raises BundleError where they are missing or of
+    another design.
+    """
     folder = bundle.path / "rtl"
     listing = folder / "rtl.f"
     if not listing.is_file():
-        raise BundleError(f"{listing}: the file must exist, and it does not; run `autonba gen-rtl {bundle.path}`")
+        raise BundleError(
+            f"{listing}: the file must exist, and it does not; run `autonba gen-rtl {bundle.path}`"
+        )
     sources = [folder / name for name in listing.read_text().split()]
     for path in sources:
         if not path.is_file():
-            raise BundleError(f"{path}: rtl.f names the file, and it is missing; run `autonba gen-rtl {bundle.path}`")
+            raise BundleError(
+                f"{path}: rtl.f names the file, and it is missing; run `autonba gen-rtl"
+                f" {bundle.path}`"
+            )
     return sources, sorted(folder.glob("*.hex"))
 
 
-def prepare(bundle: Bundle, simulator: str, *, folder: Path | None = None, images: int | None = None) -> Prepared:
+def prepare(
+    bundle: Bundle, simulator: str, *, folder: Path | None = None, images: int | None = None
+) -> Prepared:
     """Build the testbench and compute what the first `images` images must give."""
     tools = find_toolchain(simulator)
     folder = folder or bundle.path / "sim" / simulator
@@ -83,24 +93,48 @@ def prepare(bundle: Bundle, simulator: str, *, folder: Path | None = None, image
     wrapper.write_text(testbench_text(mapped, netlist=False))
     if any(chunk.stream_words for chunk in mapped.chunks):
         sources.append(Path(__file__).parent / "axi_memory.v")
-    log = build(tools, sources=[*sources, wrapper], top="testbench", folder=folder, ports=TESTBENCH_PORTS, data=data)
+    log = build(
+        tools,
+        sources=[*sources, wrapper],
+        top="testbench",
+        folder=folder,
+        ports=TESTBENCH_PORTS,
+        data=data,
+    )
     pictures = bundle.golden["images"][:images]
     golden = evaluate(bundle.design.network, bundle.weights, pictures)
     for name, values in bundle.golden.items():
         if name in golden and not np.array_equal(golden[name], values[:images]):
-            raise BundleError(f"{bundle.path / 'golden.npz'}: {name!r} must hold what design.json and weights.npz give, "
-                              "and it does not; write the bundle again")
+            raise BundleError(
+                f"{bundle.path / 'golden.npz'}: {name!r} must hold what design.json and weights.npz"
+                " give, and it does not; write the bundle again"
+            )
     return Prepared(bundle, tools, folder, mapped, golden, log)
 
 
-def run_network(prepared: Prepared, tests: Sequence[str], runs: Sequence[int], stalled: int, seed: int) -> dict[str, str]:
+def run_network(
+    prepared: Prepared, tests: Sequence[str], runs: Sequence[int], stalled: int, seed: int
+) -> dict[str, str]:
     """Run tests of the network bench; returns each one's failure, or an empty text."""
-    settings = Settings(bundle=str(prepared.bundle.path.resolve()), runs=tuple(runs), stalled_images=stalled,
-                        image_cycles=predict(prepared.plan, 1).first_image, seed=seed)
+    settings = Settings(
+        bundle=str(prepared.bundle.path.resolve()),
+        runs=tuple(runs),
+        stalled_images=stalled,
+        image_cycles=predict(prepared.plan, 1).first_image,
+        seed=seed,
+    )
     path = (prepared.folder / f"{tests[0]}.json").resolve()
     settings.write(path)
-    verdicts = run_bench(prepared.tools, top="testbench", module=MODULE, folder=prepared.folder, tests=tests, seed=seed,
-                         environment={"AUTONBA_BENCH": str(path)}, log=prepared.folder / f"{tests[0]}.log")
+    verdicts = run_bench(
+        prepared.tools,
+        top="testbench",
+        module=MODULE,
+        folder=prepared.folder,
+        tests=tests,
+        seed=seed,
+        environment={"AUTONBA_BENCH": str(path)},
+        log=prepared.folder / f"{tests[0]}.log",
+    )
     return {verdict.test.rpartition(".")[2]: verdict.failure for verdict in verdicts}
 
 
@@ -120,19 +154,29 @@ class Outcome:
         return self.found.notes + [f"{name}: {text}" for name, text in self.benches.items() if text]
 
 
-def simulate_network(prepared: Prepared, *, images: int, stalls: bool, seed: int, short: Sequence[int] = SHORT_RUNS) -> Outcome:
-    """Runs without stalls, and with them if wanted; compares every element of every layer and every commit."""
+def simulate_network(
+    prepared: Prepared, *, images: int, stalls: bool, seed: int, short: Sequence[int] = SHORT_RUNS
+) -> Outcome:
+    """Runs without stalls, and with them if wanted; compares every element of every layer and every
+    commit.
+    """
     counts = sorted({count for count in short if count < images} | {images})
     stalled = min(STALLED_IMAGES, images) if stalls else 0
     tests = ("back_to_back", "stalls") if stalls else ("back_to_back",)
     benches = run_network(prepared, tests, counts, stalled, seed)
-    runs: dict[int, Sequence[int]] = {number: range(count) for number, count in enumerate(counts, 1)}
+    runs: dict[int, Sequence[int]] = {
+        number: range(count) for number, count in enumerate(counts, 1)
+    }
     start = 0
     for pattern in range(3 if stalls else 0):
         count = len(range(pattern, stalled, 3))
-        runs[STALLED_RUNS + pattern] = [(start + i) % len(prepared.bundle.golden["images"]) for i in range(count)]
+        runs[STALLED_RUNS + pattern] = [
+            (start + i) % len(prepared.bundle.golden["images"]) for i in range(count)
+        ]
         start += count
-    main = check.compare_layers(prepared.folder, prepared.plan, prepared.golden, {len(counts): runs.pop(len(counts))})
+    main = check.compare_layers(
+        prepared.folder, prepared.plan, prepared.golden, {len(counts): runs.pop(len(counts))}
+    )
     found = check.compare_layers(prepared.folder, prepared.plan, prepared.golden, runs)
     outcome = Outcome(found, (main.images, main.elements), {}, {}, benches)
     found.mismatches += main.mismatches
@@ -147,24 +191,41 @@ def simulate_network(prepared: Prepared, *, images: int, stalls: bool, seed: int
 
 
 def simulate(
-    bundle: Bundle, *, simulator: str = "verilator", images: int = 100, stalls: bool = False, seed: int = 1
+    bundle: Bundle,
+    *,
+    simulator: str = "verilator",
+    images: int = 100,
+    stalls: bool = False,
+    seed: int = 1,
 ) -> dict[str, Any]:
-    """Simulate golden images and write report/simulation.json; raises MismatchError where the hardware is wrong."""
+    """Simulate golden images and write report/simulation.json; raises MismatchError where the
+    hardware is wrong.
+    """
     return _simulate(bundle, simulator, images, stalls, seed, complete=False)
 
 
-def regression(bundle: Bundle, *, simulator: str = "verilator", images: int = 100, seed: int = 1) -> dict[str, Any]:
-    """Everything: lint, structure, module benches, network with and without stalls, resets, packets, registers."""
+def regression(
+    bundle: Bundle, *, simulator: str = "verilator", images: int = 100, seed: int = 1
+) -> dict[str, Any]:
+    """Everything: lint, structure, module benches, network with and without stalls, resets,
+    packets, registers.
+    """
     return _simulate(bundle, simulator, images, True, seed, complete=True)
 
 
-def _simulate(bundle: Bundle, simulator: str, images: int, stalls: bool, seed: int, *, complete: bool) -> dict[str, Any]:
+def _simulate(
+    bundle: Bundle, simulator: str, images: int, stalls: bool, seed: int, *, complete: bool
+) -> dict[str, Any]:
     started = time.monotonic()
     available = len(bundle.golden["images"])
     if images > available:
         console.print(f"golden.npz holds {available} images; these are simulated, not {images}")
         images = available
-    report: dict[str, Any] = {"schema_version": SCHEMA_VERSION, "digest": bundle.digest, "simulator": simulator}
+    report: dict[str, Any] = {
+        "schema_version": SCHEMA_VERSION,
+        "digest": bundle.digest,
+        "simulator": simulator,
+    }
     benches: dict[str, str] = {}
     if complete:
         with _step("structure of the Verilog"):
@@ -185,48 +246,86 @@ def _simulate(bundle: Bundle, simulator: str, images: int, stalls: bool, seed: i
     failures = outcome.failures
     report |= {
         "simulator_version": prepared.tools.version,
-        "cycles": {"predicted": {"first_image": outcome.predicted[min(outcome.predicted)][0],
-                                 **steady_state(prepared.plan).to_json()},
-                   "simulated": _simulated_cycles(outcome)},
-        "runs": {str(count): {"predicted": list(outcome.predicted[count]), "simulated": list(outcome.simulated[count])}
-                 for count in outcome.predicted},
-        "rtl_check": {"images": outcome.main[0], "elements": outcome.main[1], "mismatches": outcome.found.mismatches},
-        "commit_check": {"commits": outcome.found.commits, "mismatches": outcome.found.commit_mismatches},
-        "also_compared": {"images": outcome.found.images, "elements": outcome.found.elements, "stalls": stalls},
+        "cycles": {
+            "predicted": {
+                "first_image": outcome.predicted[min(outcome.predicted)][0],
+                **steady_state(prepared.plan).to_json(),
+            },
+            "simulated": _simulated_cycles(outcome),
+        },
+        "runs": {
+            str(count): {
+                "predicted": list(outcome.predicted[count]),
+                "simulated": list(outcome.simulated[count]),
+            }
+            for count in outcome.predicted
+        },
+        "rtl_check": {
+            "images": outcome.main[0],
+            "elements": outcome.main[1],
+            "mismatches": outcome.found.mismatches,
+        },
+        "commit_check": {
+            "commits": outcome.found.commits,
+            "mismatches": outcome.found.commit_mismatches,
+        },
+        "also_compared": {
+            "images": outcome.found.images,
+            "elements": outcome.found.elements,
+            "stalls": stalls,
+        },
         "benches": {name: text or "passed" for name, text in sorted(outcome.benches.items())},
         "passed": not failures,
     }
     path = bundle.path / "report" / "simulation.json"
     write_json(path, report)
     total = outcome.main[1] + outcome.found.elements
-    console.print(f"{total} elements of {len(prepared.plan.layers)} layers and the cycles of {outcome.found.commits} commits "
-                  f"compared, {outcome.found.mismatches} mismatches; {_equal(outcome)}; "
-                  f"{time.monotonic() - started:.0f} s; {path}", soft_wrap=True)
+    console.print(
+        f"{total} elements of {len(prepared.plan.layers)} layers and the cycles of"
+        f" {outcome.found.commits} commits compared, {outcome.found.mismatches} mismatches;"
+        f" {_equal(outcome)}; {time.monotonic() - started:.0f} s; {path}",
+        soft_wrap=True,
+    )
     if failures:
         for text in failures:
             console.print(f"[red]wrong:[/red] {escape(text)}", highlight=False, soft_wrap=True)
-        raise MismatchError(f"the hardware must equal the golden model and the schedule, and it does not: {failures[0]} "
-                            f"({len(failures)} findings in all, logs in {prepared.folder})")
+        raise MismatchError(
+            "the hardware must equal the golden model and the schedule, and it does not:"
+            f" {failures[0]} ({len(failures)} findings in all, logs in {prepared.folder})"
+        )
     return report
 
 
 def _simulated_cycles(outcome: Outcome) -> dict[str, Any]:
-    """What was seen: the first image of the shortest run, and how the images of the longest one followed each other.
+    """What was seen: the first image of the shortest run, and how the images of the longest one
+    followed each other.
 
-    A simulation is too short for the long run; that its images end when the schedule says is what speaks for the latter.
+    A simulation is too short for the long run; that its images end when the schedule says is what
+    speaks for the latter.
     """
-    first, longest = outcome.simulated[min(outcome.simulated)], outcome.simulated[max(outcome.simulated)]
-    return {"first_image": first[0] if first else None, "distances": [b - a for a, b in itertools.pairwise(longest)],
-            "images": sum(map(len, outcome.predicted.values())),
-            "differing": sum(a != b for count, predicted in outcome.predicted.items()
-                             for a, b in itertools.zip_longest(predicted, outcome.simulated[count]))}
+    first, longest = (
+        outcome.simulated[min(outcome.simulated)],
+        outcome.simulated[max(outcome.simulated)],
+    )
+    return {
+        "first_image": first[0] if first else None,
+        "distances": [b - a for a, b in itertools.pairwise(longest)],
+        "images": sum(map(len, outcome.predicted.values())),
+        "differing": sum(
+            a != b
+            for count, predicted in outcome.predicted.items()
+            for a, b in itertools.zip_longest(predicted, outcome.simulated[count])
+        ),
+    }
 
 
 def _equal(outcome: Outcome) -> str:
     parts = []
     for count, wanted in outcome.predicted.items():
         got = outcome.simulated[count][-1] if outcome.simulated[count] else None
-        parts.append(f"{count}: {got}" if got == wanted[-1] else f"{count}: {got} instead of {wanted[-1]}")
+        parts.append(
+            f"{count}: {got}" if got == wanted[-1] else f"{count}: {got} instead of {wanted[-1]}"
+        )
     return "cycles for images " + ", ".join(parts)
 
 
@@ -238,22 +337,34 @@ def _step(name: str) -> Iterator[None]:
     console.print(f"  {name}: {time.monotonic() - started:.1f} s", highlight=False)
 
 
-def netlist(bundle: Bundle, *, simulator: str = "verilator", images: int = 1, seed: int = 1) -> dict[str, Any]:
-    """The network bench on the netlist that the ECP5 flow synthesized; writes report/netlist.json."""
+def netlist(
+    bundle: Bundle, *, simulator: str = "verilator", images: int = 1, seed: int = 1
+) -> dict[str, Any]:
+    """The network bench on the netlist that the ECP5 flow synthesized; writes
+    report/netlist.json.
+    """
     from autonba.sim.netlist import simulate_netlist
 
     with _step(f"netlist with {simulator}"):
         report = simulate_netlist(bundle, simulator=simulator, images=images, seed=seed)
-    console.print(f"{images} images right on the netlist, in the predicted cycles; {bundle.path / 'report' / 'netlist.json'}",
-                  soft_wrap=True)
+    console.print(
+        f"{images} images right on the netlist, in the predicted cycles;"
+        f" {bundle.path / 'report' / 'netlist.json'}",
+        soft_wrap=True,
+    )
     return report
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line of this module; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m autonba.sim.run", description="Simulate generated accelerators.")
+    parser = argparse.ArgumentParser(
+        prog="python -m autonba.sim.run", description="Simulate generated accelerators."
+    )
     commands = parser.add_subparsers(dest="command", required=True)
-    for name, text in (("simulate", "golden images, every layer, every cycle"), ("regression", "every bench")):
+    for name, text in (
+        ("simulate", "golden images, every layer, every cycle"),
+        ("regression", "every bench"),
+    ):
         command = commands.add_parser(name, help=text)
         command.add_argument("bundle", type=Path)
         command.add_argument("--simulator", choices=SIMULATORS, default="verilator")
@@ -267,7 +378,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command.add_argument("--images", type=int, default=1)
     chosen = vars(parser.parse_args(arguments))
     actions: dict[str, Callable[..., Any]] = {
-        "simulate": simulate, "regression": regression, "netlist": netlist}
+        "simulate": simulate,
+        "regression": regression,
+        "netlist": netlist,
+    }
     action = actions[chosen.pop("command")]
     try:
         action(Bundle(chosen.pop("bundle")), **chosen)

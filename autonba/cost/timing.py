@@ -1,7 +1,8 @@
 """Cycles of a layer on a chunk, and the columns that are read at once: the rules, over arrays.
 
-A visit takes a beat for each kernel row, each step of `taps` kernel columns and each word of input channels; visits follow each
-other every period, since the accumulators of the visit before leave meanwhile.
+A visit takes a beat for each kernel row, each step of `taps` kernel columns and each word of input
+channels; visits follow each other every period, since the accumulators of the visit before leave
+meanwhile.
 """
 
 from __future__ import annotations
@@ -37,5 +38,7 @@ def visits(height: Whole, width: Whole, columns: Whole, blocks: Whole) -> Whole:
 
 
 def banks(columns: Whole, stride: Whole, taps: Whole) -> Whole:
-    """Column banks, a power of two, from which all columns under `taps` taps of `columns` output columns are read at once."""
+    """Column banks, a power of two, from which all columns under `taps` taps of `columns` output
+    columns are read at once.
+    """
     return 1 << log2_up((columns - 1) * stride + taps)

@@ -8,7 +8,9 @@ from autonba.cost.arrays import Whole, log2_up
 
 
 def layer_sum(weight_bits: Whole, input_bits: Whole, products: Whole) -> Whole:
-    """Bits that hold the sum of so many products and a bias of the same size, whatever the weights."""
+    """Bits that hold the sum of so many products and a bias of the same size, whatever the
+    weights.
+    """
     return weight_bits + input_bits + log2_up(products) + 1
 
 

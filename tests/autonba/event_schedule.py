@@ -1,4 +1,5 @@
-"""The rules of the schedule once more, written as the hardware is described and not for speed: an oracle for the tests.
+"""The rules of the schedule once more, written as the hardware is described and not for speed: an
+oracle for the tests.
 
 It shares constants and plans with `autonba.cost.schedule`, and no code.
 """
@@ -11,14 +12,21 @@ from collections.abc import Sequence
 
 from autonba.accelerator import SINK, SOURCE
 from autonba.cost.fetch import STREAM_LATENCY
-from autonba.cost.schedule import INPUT_COMMIT, LOOK_TO_OFFER, OUTPUT_WORD, TOKEN_DELAY, beat_to_commit
+from autonba.cost.schedule import (
+    INPUT_COMMIT,
+    LOOK_TO_OFFER,
+    OUTPUT_WORD,
+    TOKEN_DELAY,
+    beat_to_commit,
+)
 from autonba.mapping import LayerPlan, Plan
 from autonba.network import INPUT
 from autonba.weight_image import block_bursts
 
 
 class SteppedMemory:
-    """A fetcher and its memory, stepped: an address a cycle, each answered `latency` cycles later, in order, a beat a cycle.
+    """A fetcher and its memory, stepped: an address a cycle, each answered `latency` cycles later,
+    in order, a beat a cycle.
 
     The fetcher holds two blocks.
     """
@@ -29,7 +37,9 @@ class SteppedMemory:
         self.released: list[int] = []
 
     def load(self, lengths: Sequence[int], offered: int | None) -> int:
-        """The first cycle in which the next block counts as loaded; `offered` is that of a task whose first block it is."""
+        """The first cycle in which the next block counts as loaded; `offered` is that of a task
+        whose first block it is.
+        """
         begin, number = self.free_from, len(self.released)
         if offered is not None:
             begin = max(begin, offered + 1) + 1
@@ -64,9 +74,16 @@ class EventSchedule:
         self.available = [0] * len(edges)
         self.credit = [mapped.buffers[e.buffer].rows for e in edges]
         names = [INPUT, *mapped.layers, SINK]
-        self.inputs = {name: [i for i, e in enumerate(edges) if e.consumer == name] for name in names}
-        self.outputs = {name: [i for i, e in enumerate(edges) if e.producer == name] for name in names}
-        agent = {name: lp.chunk.name for name, lp in mapped.layers.items()} | {INPUT: SOURCE, SINK: SINK}
+        self.inputs = {
+            name: [i for i, e in enumerate(edges) if e.consumer == name] for name in names
+        }
+        self.outputs = {
+            name: [i for i, e in enumerate(edges) if e.producer == name] for name in names
+        }
+        agent = {name: lp.chunk.name for name, lp in mapped.layers.items()} | {
+            INPUT: SOURCE,
+            SINK: SINK,
+        }
         self.edge_reader = [agent[e.consumer] for e in edges]
         self.edge_writer = [agent[e.producer] for e in edges]
         self.need = [[e.pattern.need(t) for t in range(e.pattern.tasks)] for e in edges]
@@ -75,12 +92,16 @@ class EventSchedule:
         self.row = dict.fromkeys(names, 0)
         self.by_chunk = {c.chunk.name: c.layers for c in mapped.chunks}
         self.chosen = dict.fromkeys(self.by_chunk, 0)  # the last layer that each chunk picked
-        self.to_commit = {lp.layer.name: beat_to_commit(c, lp) for c in mapped.chunks for lp in c.layers}
+        self.to_commit = {
+            lp.layer.name: beat_to_commit(c, lp) for c in mapped.chunks for lp in c.layers
+        }
         self.fetch = {c.chunk.name: SteppedMemory(stream_latency) for c in mapped.chunks}
         self.bursts = block_bursts(mapped)
         self.waiting: dict[str, int] = {}  # agent -> first cycle at which it looks
         self.last_beat = dict.fromkeys(self.by_chunk, -(10**9))
-        self.events: list[tuple[int, int, int, str, int]] = []  # cycle, look after update, edge, counter or agent, amount
+        self.events: list[
+            tuple[int, int, int, str, int]
+        ] = []  # cycle, look after update, edge, counter or agent, amount
         self.rows_in = 0
         self.finish: list[int] = []
         self.commits: dict[str, list[int]] = {name: [] for name in mapped.layers}
@@ -135,14 +156,20 @@ class EventSchedule:
         )
 
     def claim(self, name: str) -> list[int]:
-        """Take tokens for the next row of `name`; returns the amount each input edge gives back later."""
+        """Take tokens for the next row of `name`; returns the amount each input edge gives back
+        later.
+        """
         row = self.row[name]
         freed = [self.release[e][row] for e in self.inputs[name]]
         for e, amount in zip(self.inputs[name], freed, strict=True):
             self.available[e] -= amount
         for e in self.outputs[name] if name != SINK else ():
             self.credit[e] -= self.produced[e]
-        rows = len(self.need[self.inputs[name][0]]) if name != INPUT else self.plan.network.input.height
+        rows = (
+            len(self.need[self.inputs[name][0]])
+            if name != INPUT
+            else self.plan.network.input.height
+        )
         self.row[name] = (row + 1) % rows
         return freed
 
@@ -150,13 +177,17 @@ class EventSchedule:
         name = lp.layer.name
         freed = self.claim(name)
         taken = max(cycle + LOOK_TO_OFFER, self.last_beat[agent])
-        last_beat = self.stream(lp, cycle + LOOK_TO_OFFER, taken) if lp.streams else taken + lp.task_cycles
+        last_beat = (
+            self.stream(lp, cycle + LOOK_TO_OFFER, taken) if lp.streams else taken + lp.task_cycles
+        )
         self.last_beat[agent] = last_beat
         written = last_beat + self.to_commit[name]
         self.commits[name].append(written)
         for e, amount in zip(self.inputs[name], freed, strict=True):
             if amount:
-                self.post(last_beat if self.plan.edges[e].port == "main" else written, e, "credit", amount)
+                self.post(
+                    last_beat if self.plan.edges[e].port == "main" else written, e, "credit", amount
+                )
         for e in self.outputs[name]:
             self.post(written, e, "available", self.produced[e])
         self.look_from(agent, taken + 1)

@@ -1,4 +1,6 @@
-"""Bundles: same content, same bytes; anything damaged is refused in one sentence with the place named."""
+"""Bundles: same content, same bytes; anything damaged is refused in one sentence with the place
+named.
+"""
 
 from __future__ import annotations
 
@@ -35,12 +37,19 @@ def test_round_trip(bundle: Bundle, tmp_path: Path) -> None:
 
 
 def test_two_processes_write_the_same_bytes(tmp_path: Path) -> None:
-    code = ("import sys, pathlib; from autonba.sim.random_designs import random_bundle\n"
-            "b = random_bundle(pathlib.Path(sys.argv[1]), 14, 2); print(b.digest)")
+    code = (
+        "import sys, pathlib; from autonba.sim.random_designs import random_bundle\n"
+        "b = random_bundle(pathlib.Path(sys.argv[1]), 14, 2); print(b.digest)"
+    )
     digests = set()
     for seed in ("1", "2"):
-        out = subprocess.run([sys.executable, "-c", code, str(tmp_path / seed)], check=True, capture_output=True, text=True,
-                             env={**os.environ, "PYTHONHASHSEED": seed})
+        out = subprocess.run(
+            [sys.executable, "-c", code, str(tmp_path / seed)],
+            check=True,
+            capture_output=True,
+            text=True,
+            env={**os.environ, "PYTHONHASHSEED": seed},
+        )
         digests.add(out.stdout)
     assert len(digests) == 1
     for name in ("design.json", "weights.npz", "golden.npz"):
@@ -56,8 +65,17 @@ def test_one_changed_weight_changes_the_digest(bundle: Bundle) -> None:
     assert Bundle(bundle.path).digest != before
 
 
-@pytest.mark.parametrize(("low", "high", "wanted"), [(0, 127, np.int8), (-128, 0, np.int8), (-129, 0, np.int16),
-                                                     (0, 128, np.int16), (-32769, 5, np.int32), (-(1 << 40), 0, np.int64)])
+@pytest.mark.parametrize(
+    ("low", "high", "wanted"),
+    [
+        (0, 127, np.int8),
+        (-128, 0, np.int8),
+        (-129, 0, np.int16),
+        (0, 128, np.int16),
+        (-32769, 5, np.int32),
+        (-(1 << 40), 0, np.int64),
+    ],
+)
 def test_the_smallest_type_holds_both_ends(low: int, high: int, wanted: type) -> None:
     assert smallest_dtype(np.array([low, high])) == wanted
 
@@ -77,7 +95,9 @@ def test_an_entry_of_loops_is_whole(bundle: Bundle, key: str) -> None:
     document["accelerator"]["loops"] = {layer: entry}
     assert Design.from_json(document).accelerator.loops_of(layer) == Loops()
     del entry[key]
-    with pytest.raises(SpecError, match=rf"accelerator\.loops\.{layer}: '{key}' is a required property"):
+    with pytest.raises(
+        SpecError, match=rf"accelerator\.loops\.{layer}: '{key}' is a required property"
+    ):
         Design.from_json(document)
 
 
@@ -108,7 +128,10 @@ def _flip(path: Path) -> None:
     data = bytearray((path / "weights.npz").read_bytes())
     with zipfile.ZipFile(path / "weights.npz") as archive:
         member = max(archive.infolist(), key=lambda info: info.compress_size)
-    name, extra = (int.from_bytes(data[member.header_offset + at : member.header_offset + at + 2], "little") for at in (26, 28))
+    name, extra = (
+        int.from_bytes(data[member.header_offset + at : member.header_offset + at + 2], "little")
+        for at in (26, 28)
+    )
     data[member.header_offset + 30 + name + extra + member.compress_size // 2] ^= 0xFF
     (path / "weights.npz").write_bytes(bytes(data))
 
@@ -125,20 +148,31 @@ def _other_shape(path: Path) -> None:
     write_arrays(path / "weights.npz", arrays)
 
 
-@pytest.mark.parametrize(("damage", "words"), [
-    (_edit(lambda d: d.update(colour=1)), ("design.json", "colour")),
-    (_edit(lambda d: d["network"]["layers"][0].update(kernal=[1, 1])), ("network.layers[0]", "kernal")),
-    (_edit(lambda d: d["accelerator"]["chunks"][0].update(in_lanes=3)), ("in_lanes must be a power of two", "3")),
-    (_edit(lambda d: d["accelerator"]["buffers"].pop()), ("buffers must hold one for tensor",)),
-    (_edit(lambda d: d.update(schema_version=2)), ("schema_version",)),
-    (_truncate("design.json"), ("design.json", "JSON")),
-    (_truncate("weights.npz"), ("weights.npz", "undamaged")),
-    (_flip, ("weights.npz",)),
-    (_double_key, ("'name'", "once")),
-    (_other_shape, ("weights.npz", "must have shape", "design.json")),
-    (lambda path: (path / "weights.npz").unlink(), ("weights.npz", "must exist")),
-])
-def test_damage_is_one_sentence_and_exit_code_2(bundle: Bundle, damage: Callable[[Path], None], words: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (_edit(lambda d: d.update(colour=1)), ("design.json", "colour")),
+        (
+            _edit(lambda d: d["network"]["layers"][0].update(kernal=[1, 1])),
+            ("network.layers[0]", "kernal"),
+        ),
+        (
+            _edit(lambda d: d["accelerator"]["chunks"][0].update(in_lanes=3)),
+            ("in_lanes must be a power of two", "3"),
+        ),
+        (_edit(lambda d: d["accelerator"]["buffers"].pop()), ("buffers must hold one for tensor",)),
+        (_edit(lambda d: d.update(schema_version=2)), ("schema_version",)),
+        (_truncate("design.json"), ("design.json", "JSON")),
+        (_truncate("weights.npz"), ("weights.npz", "undamaged")),
+        (_flip, ("weights.npz",)),
+        (_double_key, ("'name'", "once")),
+        (_other_shape, ("weights.npz", "must have shape", "design.json")),
+        (lambda path: (path / "weights.npz").unlink(), ("weights.npz", "must exist")),
+    ],
+)
+def test_damage_is_one_sentence_and_exit_code_2(
+    bundle: Bundle, damage: Callable[[Path], None], words: tuple[str, ...]
+) -> None:
     damage(bundle.path)
     result = CliRunner().invoke(cli, ["gen-rtl", str(bundle.path)])
     assert result.exit_code == 2, result.output

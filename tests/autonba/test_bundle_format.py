@@ -1,4 +1,5 @@
-"""An independent reader and golden model, written from docs/bundle-format.md alone, against the project's own.
+"""An independent reader and golden model, written from docs/bundle-format.md alone, against the
+project's own.
 
 Nothing of `autonba` takes part in the model: json, numpy.load and plain loops.
 """
@@ -22,8 +23,17 @@ from autonba.sim.random_designs import random_bundle
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "bundle-format.md"
 DEFAULTS: dict[str, Any] = {
-    "residual": None, "kernel": [1, 1], "stride": [1, 1], "padding": [0, 0], "groups": 1, "weight_bits": 8, "bits": 8,
-    "signed": False, "shift": 0, "residual_multiplier": 0, "raw": False,
+    "residual": None,
+    "kernel": [1, 1],
+    "stride": [1, 1],
+    "padding": [0, 0],
+    "groups": 1,
+    "weight_bits": 8,
+    "bits": 8,
+    "signed": False,
+    "shift": 0,
+    "residual_multiplier": 0,
+    "raw": False,
 }
 Map = list[list[list[int]]]  # [channel][row][column]
 
@@ -35,7 +45,9 @@ def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def read_design(folder: Path) -> dict[str, Any]:
     """design.json with the defaults of section 1.1 filled in."""
-    design: dict[str, Any] = json.loads((folder / "design.json").read_text(encoding="utf-8"), object_pairs_hook=once)
+    design: dict[str, Any] = json.loads(
+        (folder / "design.json").read_text(encoding="utf-8"), object_pairs_hook=once
+    )
     assert design["schema_version"] == 1
     design["network"]["layers"] = [DEFAULTS | layer for layer in design["network"]["layers"]]
     return design
@@ -71,10 +83,17 @@ def pooling(layer: dict[str, Any], x: Map) -> Map:
     take = max if layer["op"] == "max_pool" else sum
 
     def window(c: int, y: int, col: int) -> list[int]:
-        places = itertools.product(range(y * sy - py, y * sy - py + ky_all), range(col * sx - px, col * sx - px + kx_all))
-        return [x[c][row][column] for row, column in places if 0 <= row < height and 0 <= column < width]
+        places = itertools.product(
+            range(y * sy - py, y * sy - py + ky_all), range(col * sx - px, col * sx - px + kx_all)
+        )
+        return [
+            x[c][row][column] for row, column in places if 0 <= row < height and 0 <= column < width
+        ]
 
-    return [[[take(window(c, y, col)) for col in range(columns)] for y in range(rows)] for c in range(len(x))]
+    return [
+        [[take(window(c, y, col)) for col in range(columns)] for y in range(rows)]
+        for c in range(len(x))
+    ]
 
 
 def requantize(layer: dict[str, Any], acc: Map, m: list[int], residual: Map | None) -> Map:
@@ -89,7 +108,10 @@ def requantize(layer: dict[str, Any], acc: Map, m: list[int], residual: Map | No
             total += residual[c][y][x] * r
         return min(max(total // 2**s, low), high)  # // rounds towards minus infinity
 
-    return [[[value(c, y, x) for x in range(len(row))] for y, row in enumerate(rows)] for c, rows in enumerate(acc)]
+    return [
+        [[value(c, y, x) for x in range(len(row))] for y, row in enumerate(rows)]
+        for c, rows in enumerate(acc)
+    ]
 
 
 def evaluate(design: dict[str, Any], weights: dict[str, Any], image: Map) -> dict[str, Map]:
@@ -106,7 +128,9 @@ def evaluate(design: dict[str, Any], weights: dict[str, Any], image: Map) -> dic
         elif layer["op"] in ("avg_pool", "max_pool"):
             acc = pooling(layer, x)
         else:
-            acc = convolution(layer, x, weights[f"{name}.weight"].tolist(), weights[f"{name}.bias"].tolist())
+            acc = convolution(
+                layer, x, weights[f"{name}.weight"].tolist(), weights[f"{name}.bias"].tolist()
+            )
         if layer["raw"]:
             tensors[name] = acc
             continue
@@ -122,7 +146,10 @@ def digest(design: dict[str, Any], weights: dict[str, Any]) -> str:
         for field in ("bias", "m", "weight"):
             values = weights.get(f"{layer}.{field}")
             if values is not None:
-                text.update(f"{layer}.{field}{values.shape}".encode("ascii") + values.astype("<i8").tobytes())
+                text.update(
+                    f"{layer}.{field}{values.shape}".encode("ascii")
+                    + values.astype("<i8").tobytes()
+                )
     return text.hexdigest()
 
 
@@ -143,7 +170,9 @@ def test_page_gives_the_golden_model(bundle: Bundle) -> None:
     for number, image in enumerate(vectors["images"].tolist()):
         tensors = evaluate(design, weights, image)
         for name in layers:
-            assert tensors[name] == vectors[name][number].tolist() == ours[name][number].tolist(), name
+            assert tensors[name] == vectors[name][number].tolist() == ours[name][number].tolist(), (
+                name
+            )
 
 
 def test_page_gives_the_class(bundle: Bundle) -> None:
@@ -170,7 +199,11 @@ def test_digest_does_not_depend_on_absent_defaults(bundle: Bundle, tmp_path: Pat
                 del layer[key]
     (tmp_path / "design.json").write_text(json.dumps(document))
     (tmp_path / "weights.npz").write_bytes((bundle.path / "weights.npz").read_bytes())
-    assert Bundle(tmp_path).digest == bundle.digest == digest(read_design(tmp_path), read_members(tmp_path / "weights.npz"))
+    assert (
+        Bundle(tmp_path).digest
+        == bundle.digest
+        == digest(read_design(tmp_path), read_members(tmp_path / "weights.npz"))
+    )
 
 
 def test_random_designs_hold_every_kind_of_layer(tmp_path: Path) -> None:
@@ -178,12 +211,22 @@ def test_random_designs_hold_every_kind_of_layer(tmp_path: Path) -> None:
     for seed in range(1, 30):
         random_bundle(tmp_path / str(seed), seed, 1)
         layers += read_design(tmp_path / str(seed))["network"]["layers"]
-    assert {layer["op"] for layer in layers} == {"conv", "global_pool", "avg_pool", "max_pool", "shuffle"}
+    assert {layer["op"] for layer in layers} == {
+        "conv",
+        "global_pool",
+        "avg_pool",
+        "max_pool",
+        "shuffle",
+    }
     assert {layer["signed"] for layer in layers} == {True, False}
     assert any(layer["residual"] for layer in layers)
     assert any(layer["raw"] for layer in layers)
-    assert any(1 < layer["groups"] < layer["out_channels"] for layer in layers if layer["op"] == "conv")
-    assert any(layer["groups"] == layer["out_channels"] > 1 for layer in layers if layer["op"] == "conv")
+    assert any(
+        1 < layer["groups"] < layer["out_channels"] for layer in layers if layer["op"] == "conv"
+    )
+    assert any(
+        layer["groups"] == layer["out_channels"] > 1 for layer in layers if layer["op"] == "conv"
+    )
     assert any(max(layer["stride"]) > 1 and max(layer["padding"]) > 0 for layer in layers)
 
 
@@ -193,12 +236,16 @@ def keys(schema: object) -> set[str]:
         return set().union(*map(keys, schema))
     if not isinstance(schema, dict):
         return set()
-    return {*schema.get("properties", {}), *map(str, schema.get("enum", ()))}.union(*map(keys, schema.values()))
+    return {*schema.get("properties", {}), *map(str, schema.get("enum", ()))}.union(
+        *map(keys, schema.values())
+    )
 
 
 def named_in_code(text: str) -> set[str]:
     """Words in back quotes."""
-    return {word for quoted in re.findall(r"`([^`\n]+)`", text) for word in re.findall(r"\w+", quoted)}
+    return {
+        word for quoted in re.findall(r"`([^`\n]+)`", text) for word in re.findall(r"\w+", quoted)
+    }
 
 
 @pytest.mark.parametrize("name", ["design", "summary"])
@@ -209,6 +256,10 @@ def test_page_names_every_key_of_the_schema(name: str) -> None:
 
 
 def test_page_names_every_layer_default(bundle: Bundle) -> None:
-    rows = dict(re.findall(r"^\| `(\w+)` \| [^|]+ \| ([^|]+?) \|", PAGE.read_text(encoding="utf-8"), re.MULTILINE))
+    rows = dict(
+        re.findall(
+            r"^\| `(\w+)` \| [^|]+ \| ([^|]+?) \|", PAGE.read_text(encoding="utf-8"), re.MULTILINE
+        )
+    )
     for key, value in DEFAULTS.items():
         assert rows[key] == json.dumps(value), key

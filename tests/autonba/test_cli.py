@@ -1,4 +1,6 @@
-"""The command line: help with an example everywhere, and bad input answered in one sentence with exit code 2."""
+"""The command line: help with an example everywhere, and bad input answered in one sentence with
+exit code 2.
+"""
 
 from __future__ import annotations
 
@@ -35,35 +37,64 @@ def test_unknown_board() -> None:
     refused(run("search", "--board", "ulx9"), "ulx9", "ulx3s-85f", "pynq-z2")
 
 
-@pytest.mark.parametrize(("text", "words"), [
-    ('colour = "red"\n', ("colour", "known keys")),
-    ("sed = 1\n", ("'sed'", "did you mean 'seed'")),
-    ("[constraints]\ndps = 3\n", ("constraints", "'dps'", "did you mean 'dsp'")),
-    ("seed = -1\n", ("seed must be an integer from 0 on, not -1",)),
-    ("seed = \n", ("TOML",)),
-])
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('colour = "red"\n', ("colour", "known keys")),
+        ("sed = 1\n", ("'sed'", "did you mean 'seed'")),
+        ("[constraints]\ndps = 3\n", ("constraints", "'dps'", "did you mean 'dsp'")),
+        ("seed = -1\n", ("seed must be an integer from 0 on, not -1",)),
+        ("seed = \n", ("TOML",)),
+    ],
+)
 def test_bad_configuration(tmp_path: Path, text: str, words: tuple[str, ...]) -> None:
     path = tmp_path / "search.toml"
     path.write_text(text)
-    refused(run("search", "--config", str(path), "-o", str(tmp_path / "out")), "search.toml", *words)
+    refused(
+        run("search", "--config", str(path), "-o", str(tmp_path / "out")), "search.toml", *words
+    )
     assert not (tmp_path / "out").exists()
 
 
-def test_the_command_line_wins_over_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_line_wins_over_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked: list[SearchConfig] = []
     monkeypatch.setattr("autonba.search.front.run", lambda config, **_: asked.append(config))
     path = tmp_path / "search.toml"
-    path.write_text('seed = 3\nboard = "arty-a7-35t"\nbits = [4, 8]\n[constraints]\ndsp = 10\nlut = 2000\n')
+    path.write_text(
+        'seed = 3\nboard = "arty-a7-35t"\nbits = [4, 8]\n[constraints]\ndsp = 10\nlut = 2000\n'
+    )
     assert run("search", "--config", str(path)).exit_code == 0
-    assert run("search", "--config", str(path), "--seed", "5", "--bits", "6", "--max-dsp", "20", "--min-fps", "7").exit_code == 0
+    assert (
+        run(
+            "search",
+            "--config",
+            str(path),
+            "--seed",
+            "5",
+            "--bits",
+            "6",
+            "--max-dsp",
+            "20",
+            "--min-fps",
+            "7",
+        ).exit_code
+        == 0
+    )
     assert [(c.seed, c.board, c.bits, dict(c.constraints)) for c in asked] == [
         (3, "arty-a7-35t", [4, 8], {"dsp": 10, "lut": 2000}),
-        (5, "arty-a7-35t", [6], {"dsp": 20.0, "lut": 2000, "min_fps": 7.0})]
+        (5, "arty-a7-35t", [6], {"dsp": 20.0, "lut": 2000, "min_fps": 7.0}),
+    ]
 
 
 def test_a_network_that_cannot_fit_names_resource_need_and_limit(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    refused(run("search", "--max-dsp", "1", "--max-lut", "300", "-o", str(out), "--no-progress"), "lut", "300")
+    refused(
+        run("search", "--max-dsp", "1", "--max-lut", "300", "-o", str(out), "--no-progress"),
+        "lut",
+        "300",
+    )
     assert not (out / "design.json").exists()
 
 
@@ -72,7 +103,10 @@ def test_an_unreadable_image_is_named(tmp_path: Path) -> None:
         folder = tmp_path / "train" / label
         folder.mkdir(parents=True)
         (folder / "0001.jpg").write_bytes(b"not a picture")
-    refused(run("search", "--dataset", str(tmp_path), "-o", str(tmp_path / "out"), "--no-progress"), "0001.jpg")
+    refused(
+        run("search", "--dataset", str(tmp_path), "-o", str(tmp_path / "out"), "--no-progress"),
+        "0001.jpg",
+    )
 
 
 def test_unknown_target(tmp_path: Path) -> None:

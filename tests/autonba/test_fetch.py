@@ -16,7 +16,10 @@ def test_blocks_arrive_as_from_a_stepped_memory(latency: int, visits: int) -> No
     drawn = random.Random(latency * visits)
     model, memory, end, offered = FetchModel(latency), SteppedMemory(latency), 0, 0
     for _ in range(40):
-        blocks, lengths = drawn.randint(1, 5), [drawn.randint(1, 30) for _ in range(drawn.randint(1, 4))]
+        blocks, lengths = (
+            drawn.randint(1, 5),
+            [drawn.randint(1, 30) for _ in range(drawn.randint(1, 4))],
+        )
         offered += drawn.randint(1, 200)
         taken = max(offered, end)
         found, end = model.task(offered, taken, blocks, sum(lengths), visits), taken

@@ -15,8 +15,16 @@ from autonba.mapping import plan
 from autonba.report import summarize, write_report
 from autonba.sim.random_designs import random_bundle
 
-FLOW = {"schema_version": 1, "resources": {"lut": 100, "ff": 90, "dsp": 8, "bram": 7}, "fmax_mhz": 61.5, "clock_mhz": 50.0,
-        "met": True, "bitstream": "flow/ecp5/x.bit", "board": "ulx3s-85f", "part": "LFE5U-85F-6BG381C"}
+FLOW = {
+    "schema_version": 1,
+    "resources": {"lut": 100, "ff": 90, "dsp": 8, "bram": 7},
+    "fmax_mhz": 61.5,
+    "clock_mhz": 50.0,
+    "met": True,
+    "bitstream": "flow/ecp5/x.bit",
+    "board": "ulx3s-85f",
+    "part": "LFE5U-85F-6BG381C",
+}
 
 
 @pytest.fixture
@@ -34,10 +42,15 @@ def test_stages_that_have_not_run_are_null(bundle: Bundle) -> None:
     summary = summary_of(bundle)
     assert set(summary["accuracy"].values()) == {None}
     assert set(summary["rtl_check"].values()) == {None}
-    assert summary["cycles"]["simulated"] == dict.fromkeys(("first_image", "distances", "images", "differing"))
+    assert summary["cycles"]["simulated"] == dict.fromkeys(
+        ("first_image", "distances", "images", "differing")
+    )
     mapped = plan(bundle.design.network, bundle.design.accelerator, bundle.weights)
     long_run = steady_state(mapped)
-    assert summary["cycles"]["predicted"] == {"first_image": simulate(mapped, 1).first_image, **long_run.to_json()}
+    assert summary["cycles"]["predicted"] == {
+        "first_image": simulate(mapped, 1).first_image,
+        **long_run.to_json(),
+    }
     assert summary["fps"] == bundle.design.target.clock_mhz * 1e6 / long_run.per_image
     assert summary["resources"]["synthesized"] == {}
     assert summary["digest"] == bundle.digest
@@ -45,9 +58,15 @@ def test_stages_that_have_not_run_are_null(bundle: Bundle) -> None:
 
 def test_what_stages_found_is_copied(bundle: Bundle) -> None:
     seen = {"first_image": 1000, "distances": [900, 800], "images": 4, "differing": 0}
-    write_json(bundle.path / "report" / "simulation.json", {
-        "schema_version": 1, "digest": bundle.digest, "cycles": {"predicted": {}, "simulated": seen},
-        "rtl_check": {"images": 100, "elements": 77, "mismatches": 0}})
+    write_json(
+        bundle.path / "report" / "simulation.json",
+        {
+            "schema_version": 1,
+            "digest": bundle.digest,
+            "cycles": {"predicted": {}, "simulated": seen},
+            "rtl_check": {"images": 100, "elements": 77, "mismatches": 0},
+        },
+    )
     write_json(bundle.path / "report" / "flow_ecp5.json", FLOW)
     summary = summary_of(bundle)
     assert summary["cycles"]["simulated"] == seen
@@ -61,7 +80,10 @@ def test_errors_are_of_the_prediction(bundle: Bundle) -> None:
     mapped = plan(bundle.design.network, bundle.design.accelerator, bundle.weights)
     summary = summarize(bundle, mapped, {"flow_ecp5": FLOW})
     summary["resources"]["predicted"] = {"lut": 80, "ff": 90, "dsp": 10, "bram": 0}
-    summary["cycles"]["predicted"]["first_image"], summary["cycles"]["simulated"]["first_image"] = 1500, 1000
+    summary["cycles"]["predicted"]["first_image"], summary["cycles"]["simulated"]["first_image"] = (
+        1500,
+        1000,
+    )
     errors = {row["name"]: row["error"] for row in report._comparisons(summary)}
     assert errors["LUT, ecp5"] == pytest.approx(-0.2)
     assert errors["FF, ecp5"] == pytest.approx(0.0)
@@ -71,12 +93,20 @@ def test_errors_are_of_the_prediction(bundle: Bundle) -> None:
 
 
 @pytest.mark.parametrize("images", [4, 200])
-def test_the_long_run_is_that_of_the_schedule_however_long_the_simulation(bundle: Bundle, images: int) -> None:
+def test_the_long_run_is_that_of_the_schedule_however_long_the_simulation(
+    bundle: Bundle, images: int
+) -> None:
     seen = {"first_image": 1000, "distances": [7] * (images - 1), "images": images, "differing": 1}
     alone = summary_of(bundle)
-    write_json(bundle.path / "report" / "simulation.json", {
-        "schema_version": 1, "digest": bundle.digest, "cycles": {"predicted": {}, "simulated": seen},
-        "rtl_check": {"images": images, "elements": 77, "mismatches": 0}})
+    write_json(
+        bundle.path / "report" / "simulation.json",
+        {
+            "schema_version": 1,
+            "digest": bundle.digest,
+            "cycles": {"predicted": {}, "simulated": seen},
+            "rtl_check": {"images": images, "elements": 77, "mismatches": 0},
+        },
+    )
     summary = summary_of(bundle)
     for key in ("fps", "utilization"):
         assert summary[key] == alone[key]

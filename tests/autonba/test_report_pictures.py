@@ -25,7 +25,13 @@ SEARCH = {
         "alpha": [[0.09, 0.91], [0.72, 0.28]],
         "beta": [[[0.5, 0.5], [0.36, 0.64]], [[0.83, 0.17], [0.5, 0.5]]],
     },
-    "accelerator": {"random": {"count": 2, "designs": [{"cycles": 5000}, {"cycles": 7000}], "median_cycles": 6000}},
+    "accelerator": {
+        "random": {
+            "count": 2,
+            "designs": [{"cycles": 5000}, {"cycles": 7000}],
+            "median_cycles": 6000,
+        }
+    },
 }
 FRONT = {
     "points": [

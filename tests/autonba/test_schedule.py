@@ -1,4 +1,6 @@
-"""The exact schedule follows the rules, and its long run is a period that is proven, whatever a window of images says."""
+"""The exact schedule follows the rules, and its long run is a period that is proven, whatever a
+window of images says.
+"""
 
 from __future__ import annotations
 
@@ -27,21 +29,33 @@ def with_rows(more: int) -> Plan:
     network = shuffled_block()
     bare = on(network, conv_chunk(), depthwise_chunk(lanes=2))
     least = required_buffers(network, bare)
-    return plan(network, replace(bare, buffers=tuple(
-        Buffer(tensor=t, reader=r, port=p, rows=rows + more) for (t, r, p), rows in least.items())))
+    return plan(
+        network,
+        replace(
+            bare,
+            buffers=tuple(
+                Buffer(tensor=t, reader=r, port=p, rows=rows + more)
+                for (t, r, p), rows in least.items()
+            ),
+        ),
+    )
 
 
 def test_a_window_may_be_faster_than_the_accelerator_can_be_and_the_long_run_is_not() -> None:
     mapped = with_rows(40)
     finish = simulate(mapped, 64).finish
-    assert (finish[47] - finish[16]) / 31 < mapped.bottleneck  # while the buffers fill, more goes in than in the long run
+    assert (
+        finish[47] - finish[16]
+    ) / 31 < mapped.bottleneck  # while the buffers fill, more goes in than in the long run
     found = steady_state(mapped)
     assert found.proven
     assert found.per_image == mapped.bottleneck
     assert found.settled > 16
 
 
-@pytest.mark.parametrize("seed", [2, 5, 7, 9, 23, 24, 49, 117, 177])  # transients, periods of several images, streamed weights
+@pytest.mark.parametrize(
+    "seed", [2, 5, 7, 9, 23, 24, 49, 117, 177]
+)  # transients, periods of several images, streamed weights
 def test_the_period_goes_on_as_said(seed: int) -> None:
     network, accelerator, _ = random_design(seed)
     mapped = plan(network, accelerator)
@@ -68,7 +82,9 @@ def test_what_did_not_repeat_is_not_called_proven() -> None:
     finish = list(islice(Run(machine, rows).finishes(), 24))
     slow, fast = finish[9] - finish[4], finish[23] - finish[11]
     assert fast < 12 * mapped.bottleneck  # which no long run can be
-    assert machine.steady_state(rows, longest=10) == SteadyState(images=5, cycles=slow, settled=5, proven=False)
+    assert machine.steady_state(rows, longest=10) == SteadyState(
+        images=5, cycles=slow, settled=5, proven=False
+    )
     kept = SteadyState(images=12, cycles=12 * mapped.bottleneck, settled=12, proven=False)
     assert machine.steady_state(rows, longest=24) == kept
 
@@ -87,10 +103,14 @@ def test_sized_buffers_keep_the_long_run() -> None:
     found = steady_state(plan(network, sized))
     assert found.proven
     assert found.per_image == steady_state(with_rows(40)).per_image
-    assert sum(b.rows for b in sized.buffers) < sum(first_rows(network, required_buffers(network, sized)).values())
+    assert sum(b.rows for b in sized.buffers) < sum(
+        first_rows(network, required_buffers(network, sized)).values()
+    )
 
 
-@pytest.mark.parametrize("seed", [*range(1, 13), 28, 36, 49, 52, 177])  # the last five stream weights
+@pytest.mark.parametrize(
+    "seed", [*range(1, 13), 28, 36, 49, 52, 177]
+)  # the last five stream weights
 def test_random_designs_follow_the_rules(seed: int) -> None:
     network, accelerator, _ = random_design(seed)
     check_rules(plan(network, accelerator))
@@ -104,29 +124,71 @@ def check_rules(mapped: Plan) -> None:
 
 
 def test_layers_of_a_chunk_take_turns() -> None:
-    """Four layers on one chunk: which of those that are ready runs next decides when each image is finished."""
+    """Four layers on one chunk: which of those that are ready runs next decides when each image is
+    finished.
+    """
     names = ("a", "b", "c", "d")
     layers = tuple(
-        Layer(name=name, op="conv", input=source, out_channels=4, kernel=(3, 3), padding=(1, 1), shift=4,
-              residual=residual, residual_multiplier=1 if residual else 0)
-        for name, source, residual in zip(names, ("input", *names), (None, None, "a", "b"), strict=False))
-    network = Network(input=Tensor(name="input", channels=4, height=6, width=6, bits=8, signed=False), layers=layers,
-                      classes=names)
+        Layer(
+            name=name,
+            op="conv",
+            input=source,
+            out_channels=4,
+            kernel=(3, 3),
+            padding=(1, 1),
+            shift=4,
+            residual=residual,
+            residual_multiplier=1 if residual else 0,
+        )
+        for name, source, residual in zip(
+            names, ("input", *names), (None, None, "a", "b"), strict=False
+        )
+    )
+    network = Network(
+        input=Tensor(name="input", channels=4, height=6, width=6, bits=8, signed=False),
+        layers=layers,
+        classes=names,
+    )
     chunk = Chunk(name="one", kind="conv", out_lanes=4, in_lanes=4, drain_lanes=4, multiplier="lut")
     other = Chunk(name="two", kind="conv", out_lanes=2, in_lanes=4, drain_lanes=2, multiplier="lut")
-    for allocation in (dict.fromkeys(names, "one"), {"a": "one", "b": "two", "c": "one", "d": "one"}):
+    for allocation in (
+        dict.fromkeys(names, "one"),
+        {"a": "one", "b": "two", "c": "one", "d": "one"},
+    ):
         used = tuple(c for c in (chunk, other) if c.name in allocation.values())
         for tolerance in (0.0, 0.3):
-            check_rules(plan(network, size_buffers(network, Accelerator(chunks=used, allocation=allocation), tolerance)))
+            check_rules(
+                plan(
+                    network,
+                    size_buffers(
+                        network, Accelerator(chunks=used, allocation=allocation), tolerance
+                    ),
+                )
+            )
 
 
 def test_buffers_lose_what_they_may_and_no_more() -> None:
-    layers = tuple(Layer(name=name, op="conv", input=source, out_channels=4, kernel=(3, 3), padding=(1, 1), shift=4)
-                   for name, source in (("a", "input"), ("b", "a"), ("c", "b"), ("d", "c")))
-    network = Network(input=Tensor(name="input", channels=4, height=12, width=12, bits=8, signed=False), layers=layers,
-                      classes=("a", "b", "c", "d"))
-    chunks = (Chunk(name="one", kind="conv", out_lanes=4, in_lanes=4, drain_lanes=4, multiplier="lut"),
-              Chunk(name="two", kind="conv", out_lanes=4, in_lanes=4, drain_lanes=4, multiplier="lut"))
+    layers = tuple(
+        Layer(
+            name=name,
+            op="conv",
+            input=source,
+            out_channels=4,
+            kernel=(3, 3),
+            padding=(1, 1),
+            shift=4,
+        )
+        for name, source in (("a", "input"), ("b", "a"), ("c", "b"), ("d", "c"))
+    )
+    network = Network(
+        input=Tensor(name="input", channels=4, height=12, width=12, bits=8, signed=False),
+        layers=layers,
+        classes=("a", "b", "c", "d"),
+    )
+    chunks = (
+        Chunk(name="one", kind="conv", out_lanes=4, in_lanes=4, drain_lanes=4, multiplier="lut"),
+        Chunk(name="two", kind="conv", out_lanes=4, in_lanes=4, drain_lanes=4, multiplier="lut"),
+    )
     bare = Accelerator(chunks=chunks, allocation={"a": "one", "b": "two", "c": "one", "d": "two"})
     paces = {}
     for tolerance in (0.0, 0.01, 0.3):

@@ -1,4 +1,6 @@
-"""Frames of the serial line: the published CRC, the identity's bytes, the divisor nearest to the baud rate."""
+"""Frames of the serial line: the published CRC, the identity's bytes, the divisor nearest to the
+baud rate.
+"""
 
 from __future__ import annotations
 
@@ -25,8 +27,16 @@ def test_the_identity_is_little_endian_in_a_fixed_order() -> None:
         Identity.parse(b"\x02" + payload[1:])
 
 
-@pytest.mark.parametrize(("clock", "baud", "cycles"), [(50.0, BAUD, 50), (24.6, 300_000, 82), (24.8, 300_000, 83),
-                                                       (25.0, 115_200, 217), (100.0, 115_200, 868)])
+@pytest.mark.parametrize(
+    ("clock", "baud", "cycles"),
+    [
+        (50.0, BAUD, 50),
+        (24.6, 300_000, 82),
+        (24.8, 300_000, 83),
+        (25.0, 115_200, 217),
+        (100.0, 115_200, 868),
+    ],
+)
 def test_the_divisor_is_the_nearest(clock: float, baud: int, cycles: int) -> None:
     assert divisor(clock, baud) == cycles
     errors = [abs(clock * 1e6 / n / baud - 1) for n in (cycles - 1, cycles, cycles + 1)]

@@ -22,17 +22,24 @@ NETWORK = Network(
     classes=tuple("abcdef"),
 )
 WIDE, NARROW = 36 * 4 * 8, 36 * 8 * 6  # multiply-accumulates
-CHUNKS = (Chunk(name="one", kind="conv", out_lanes=8, in_lanes=4, drain_lanes=8, multiplier="dsp"),
-          Chunk(name="two", kind="conv", out_lanes=4, in_lanes=4, drain_lanes=4, multiplier="dsp"))
+CHUNKS = (
+    Chunk(name="one", kind="conv", out_lanes=8, in_lanes=4, drain_lanes=8, multiplier="dsp"),
+    Chunk(name="two", kind="conv", out_lanes=4, in_lanes=4, drain_lanes=4, multiplier="dsp"),
+)
 ACCELERATOR = Accelerator(chunks=CHUNKS, allocation={"wide": "one", "narrow": "two", "pool": "one"})
-BUSY = 36 * 1 + 36 * 2, 36 * 2 * 2  # the pool takes two words of channels; the narrow layer two blocks of two words
+BUSY = (
+    36 * 1 + 36 * 2,
+    36 * 2 * 2,
+)  # the pool takes two words of channels; the narrow layer two blocks of two words
 
 
 def test_each_factor_is_what_it_says() -> None:
     mapped = plan(NETWORK, size_buffers(NETWORK, ACCELERATOR))
     assert tuple(chunk.busy for chunk in mapped.chunks) == BUSY
     found = utilization(mapped, 160.0, "xc7", 30)
-    limit = 30 * (WIDE + NARROW) / (WIDE / 2 + NARROW / 4)  # two products of 8 x 8 bits in a block, four of 4 x 4
+    limit = (
+        30 * (WIDE + NARROW) / (WIDE / 2 + NARROW / 4)
+    )  # two products of 8 x 8 bits in a block, four of 4 x 4
     assert found.limit == pytest.approx(limit) == most_macs(NETWORK, 30, "xc7")
     assert found.provision == pytest.approx((32 + 16) / limit)
     assert found.balance == pytest.approx((32 * BUSY[0] + 16 * BUSY[1]) / (48 * max(BUSY)))

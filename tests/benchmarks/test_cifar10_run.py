@@ -17,15 +17,27 @@ def whole(tmp_path_factory):
     bundle = random_bundle(tmp_path_factory.mktemp("whole"), 14, 12)
     classes = len(bundle.design.network.classes)
     golden = read_arrays(bundle.path / "golden.npz")
-    write_arrays(bundle.path / "golden.npz", golden | {"labels": (np.arange(12) % classes).astype(np.int8)})
+    write_arrays(
+        bundle.path / "golden.npz", golden | {"labels": (np.arange(12) % classes).astype(np.int8)}
+    )
     search = {
-        "digest": bundle.digest, "classes": list(bundle.design.network.classes), "images": {"test": 12}, "clock_mhz": 50.0,
-        "accuracy": {"integer": 0.5}, "integer_against_quantized": {"images": 12, "by_cause": {}}, "limits": {},
+        "digest": bundle.digest,
+        "classes": list(bundle.design.network.classes),
+        "images": {"test": 12},
+        "clock_mhz": 50.0,
+        "accuracy": {"integer": 0.5},
+        "integer_against_quantized": {"images": 12, "by_cause": {}},
+        "limits": {},
         "accelerator": {"multipliers": 4, "resources": {"lut": 7}},
-    }  # fmt: skip
+    }
     write_json(bundle.path / "report" / "search.json", search)
     cycles = {"first_image": 9, "per_image": 5.0}
-    simulation = {"digest": bundle.digest, "passed": True, "rtl_check": {"images": 12}, "cycles": {"simulated": cycles}}
+    simulation = {
+        "digest": bundle.digest,
+        "passed": True,
+        "rtl_check": {"images": 12},
+        "cycles": {"simulated": cycles},
+    }
     write_json(bundle.path / "report" / "simulation.json", simulation)
     (bundle.path / "search").mkdir()
     (bundle.path / "search" / "log.jsonl").write_text("{}\n")
@@ -37,11 +49,18 @@ def test_what_is_committed_is_the_bundle_with_fewer_images_of_every_class(whole,
     (tmp_path / "design" / "rtl").mkdir(parents=True)  # of an earlier run
     count = 2 * len(whole.design.network.classes)
     committed = cifar10_run.commit(whole, tmp_path / "design", count)
-    assert np.bincount(committed.golden["labels"]).tolist() == [2] * len(whole.design.network.classes)
+    assert np.bincount(committed.golden["labels"]).tolist() == [2] * len(
+        whole.design.network.classes
+    )
     assert committed.digest == whole.digest
     assert sorted(p.name for p in committed.path.rglob("*") if p.is_file()) == [
-        "design.json", "golden.npz", "log.jsonl", "search.json", "simulation.json", "weights.npz",
-    ]  # fmt: skip
+        "design.json",
+        "golden.npz",
+        "log.jsonl",
+        "search.json",
+        "simulation.json",
+        "weights.npz",
+    ]
     assert not (committed.path / "rtl").exists()
     cifar10_run.check(committed)
     found = cifar10_run.figures(committed)
@@ -60,7 +79,9 @@ def test_what_is_committed_is_the_bundle_with_fewer_images_of_every_class(whole,
     ],
 )
 def test_files_that_do_not_belong_together_are_told(whole, tmp_path, name, key, value, message):
-    committed = cifar10_run.commit(whole, tmp_path / "design", 2 * len(whole.design.network.classes))
+    committed = cifar10_run.commit(
+        whole, tmp_path / "design", 2 * len(whole.design.network.classes)
+    )
     path = committed.path / "report" / f"{name}.json"
     write_json(path, {**json.loads(path.read_text()), key: value})
     with pytest.raises(BundleError, match=message):
@@ -88,7 +109,10 @@ def test_the_last_images_of_every_class_are_for_testing(tmp_path, monkeypatch):
             (tmp_path / "own" / "train" / name / f"{number}.jpg").write_text(f"{name}{number}")
     for _ in range(2):  # an interrupted run left links
         found = cifar10_run.split(tmp_path / "own", tmp_path / "links" / "cifar10")
-    texts = {part: sorted(p.read_text() for p in (found / part).rglob("*.jpg")) for part in ("train", "test")}
+    texts = {
+        part: sorted(p.read_text() for p in (found / part).rglob("*.jpg"))
+        for part in ("train", "test")
+    }
     assert texts["test"] == ["cat3", "cat4", "dog3", "dog4"]
     assert len(texts["train"]) == 6
     assert cifar10_run.split(found, tmp_path / "other") == found

@@ -10,29 +10,47 @@ from benchmarks.networks import NETWORKS, multiplications, paper_network, weight
 
 def inner(network: Network) -> list[str]:
     """Convolutions of the blocks, without stem and classifier."""
-    return [layer.name for layer in network.layers if layer.op == "conv" and layer.name.startswith("b")]
+    return [
+        layer.name for layer in network.layers if layer.op == "conv" and layer.name.startswith("b")
+    ]
 
 
 def test_paper_network_is_the_authors() -> None:
-    """As their cost model counts it: 70 convolutions, each group of a grouped one by itself, and 100.3 M MAC."""
+    """As their cost model counts it: 70 convolutions, each group of a grouped one by itself, and
+    100.3 M MAC.
+    """
     network = paper_network()
     own = inner(network)
-    assert sum(1 if layer.groups == layer.out_channels else layer.groups for layer in network.layers if layer.name in own
-               and layer.op == "conv") == 70
+    assert (
+        sum(
+            1 if layer.groups == layer.out_channels else layer.groups
+            for layer in network.layers
+            if layer.name in own and layer.op == "conv"
+        )
+        == 70
+    )
     assert multiplications(network, own) == 100_283_904
     tensors = network.tensors
-    assert [tensors[f"b{i}_project"].height for i in range(22)] == [32] * 5 + [16] * 4 + [8] * 8 + [4] * 5
+    assert [tensors[f"b{i}_project"].height for i in range(22)] == [32] * 5 + [16] * 4 + [8] * 8 + [
+        4
+    ] * 5
 
 
 def test_paper_network_at_224() -> None:
     tensors = paper_network(224).tensors
-    assert [tensors[f"b{i}_project"].height for i in range(22)] == [112] + [56] * 4 + [28] * 4 + [14] * 8 + [7] * 5
+    assert [tensors[f"b{i}_project"].height for i in range(22)] == [112] + [56] * 4 + [28] * 4 + [
+        14
+    ] * 8 + [7] * 5
 
 
 def test_paper_blocks_multiply_operands_of_their_own_bits() -> None:
     network = paper_network()
     tensors = network.tensors
-    assert all(tensors[layer.input].bits == layer.weight_bits for layer in network.layers if layer.name in inner(network))
+    assert all(
+        tensors[layer.input].bits == layer.weight_bits
+        for layer in network.layers
+        if layer.name in inner(network)
+    )
 
 
 def test_other_sizes() -> None:
@@ -46,4 +64,6 @@ def test_random_weights_use_the_range(name: str) -> None:
     network, _, golden = with_weights(NETWORKS[name](), images=2)
     last = network.layers[-1].name
     assert golden[last].std() > 0
-    assert all(values.std() > 0.5 for name, values in golden.items() if name not in ("labels", last))
+    assert all(
+        values.std() > 0.5 for name, values in golden.items() if name not in ("labels", last)
+    )

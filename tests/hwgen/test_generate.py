@@ -1,4 +1,6 @@
-"""The generator: same bytes for the same design, nothing half-written, no names that old tools stumble over."""
+"""The generator: same bytes for the same design, nothing half-written, no names that old tools
+stumble over.
+"""
 
 from __future__ import annotations
 
@@ -39,8 +41,13 @@ def files(bundle: Bundle) -> dict[str, str]:
 def test_two_processes_write_the_same_bytes(bundle: Bundle, files: dict[str, str]) -> None:
     here = hashlib.sha256(repr(sorted(files.items())).encode()).hexdigest()
     for seed in ("1", "2"):
-        out = subprocess.run([sys.executable, "-c", _DIGEST, str(bundle.path)], check=True, capture_output=True, text=True,
-                             env={**os.environ, "PYTHONHASHSEED": seed})
+        out = subprocess.run(
+            [sys.executable, "-c", _DIGEST, str(bundle.path)],
+            check=True,
+            capture_output=True,
+            text=True,
+            env={**os.environ, "PYTHONHASHSEED": seed},
+        )
         assert out.stdout.strip() == here
 
 
@@ -55,12 +62,19 @@ def test_each_module_once_in_a_file_of_its_name(files: dict[str, str]) -> None:
     for name, text in files.items():
         if name.endswith(".v"):
             assert re.findall(r"^module (\w+)", text, re.M)[0] == name.removesuffix(".v")
-    modules = [m for n, t in files.items() if n.endswith(".v") for m in re.findall(r"^module (\S+)", t, re.M)]
+    modules = [
+        m
+        for n, t in files.items()
+        if n.endswith(".v")
+        for m in re.findall(r"^module (\S+)", t, re.M)
+    ]
     assert len(modules) == len(set(modules))
 
 
 def test_no_identifier_is_a_keyword(files: dict[str, str]) -> None:
-    keywords = re.compile(r"\\(task|inside|release|force|final|table|priority|unique|bit|byte|var|do|this|new|type) ")
+    keywords = re.compile(
+        r"\\(task|inside|release|force|final|table|priority|unique|bit|byte|var|do|this|new|type) "
+    )
     for name, text in files.items():
         assert not keywords.search(text), name
 
@@ -69,7 +83,9 @@ def test_list_names_every_verilog_file_of_the_accelerator(files: dict[str, str])
     assert set(files["rtl.f"].split()) == {n for n in files if n.endswith(".v")} - {"uart_front.v"}
 
 
-def test_stale_files_go_and_a_failure_leaves_the_old_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stale_files_go_and_a_failure_leaves_the_old_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     bundle = random_bundle(tmp_path, 2, 1)
     written = generator.generate(bundle)
     before = {path.name: path.read_bytes() for path in written}

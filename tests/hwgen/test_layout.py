@@ -1,4 +1,6 @@
-"""Widths and places that the generated modules agree on, at the values where one bit less would do no more."""
+"""Widths and places that the generated modules agree on, at the values where one bit less would do
+no more.
+"""
 
 from __future__ import annotations
 
@@ -24,9 +26,17 @@ def test_tokens_count_a_full_and_an_empty_buffer(rows: int) -> None:
     assert 1 << index_bits(rows) >= rows
 
 
-@pytest.mark.parametrize(("values", "shape"), [
-    ([0], Shape(1)), ([5, 7], Shape(3)), ([0, 8], Shape(4)), ([-1, 0], Shape(1, signed=True)), ([-9, 3], Shape(5, signed=True)),
-    ([-3, 8], Shape(5, signed=True))])
+@pytest.mark.parametrize(
+    ("values", "shape"),
+    [
+        ([0], Shape(1)),
+        ([5, 7], Shape(3)),
+        ([0, 8], Shape(4)),
+        ([-1, 0], Shape(1, signed=True)),
+        ([-9, 3], Shape(5, signed=True)),
+        ([-3, 8], Shape(5, signed=True)),
+    ],
+)
 def test_tables_hold_all_their_values(values: list[int], shape: Shape) -> None:
     assert table_shape(values) == shape
     for value in values:
@@ -42,19 +52,39 @@ def test_a_constant_of_all_layers_takes_no_register() -> None:
 
 @pytest.mark.parametrize(("height", "kernel"), [(7, 5), (8, 5), (11, 5), (3, 1), (16, 9)])
 def test_a_row_number_reaches_from_the_padding_to_below_the_map(height: int, kernel: int) -> None:
-    layer = Layer(name="a", op="conv", input="input", out_channels=2, kernel=(kernel, 1), padding=(kernel // 2, 0), shift=1)
-    network = Network(input=Tensor(name="input", channels=1, height=height, width=2, bits=8, signed=False), layers=(layer,),
-                      classes=("a", "b"))
+    layer = Layer(
+        name="a",
+        op="conv",
+        input="input",
+        out_channels=2,
+        kernel=(kernel, 1),
+        padding=(kernel // 2, 0),
+        shift=1,
+    )
+    network = Network(
+        input=Tensor(name="input", channels=1, height=height, width=2, bits=8, signed=False),
+        layers=(layer,),
+        classes=("a", "b"),
+    )
     chunk = Chunk(name="c", kind="conv", out_lanes=2, in_lanes=1, drain_lanes=1, multiplier="lut")
-    mapped = plan(network, size_buffers(network, Accelerator(chunks=(chunk,), allocation={"a": "c"})))
+    mapped = plan(
+        network, size_buffers(network, Accelerator(chunks=(chunk,), allocation={"a": "c"}))
+    )
     shape = ChunkLayout(mapped, mapped.chunks[0]).top_shape
     for row in (-(kernel // 2), height + kernel // 2):
         assert Const(row, shape).value == row
 
 
 def requantizer(shifts: tuple[int, int]) -> RequantizerShape:
-    return RequantizerShape(acc_bits=20, residual_bits=0, residual_multiplier_bits=1, shifts=shifts, write_bits=8, raw=False,
-                            requantizes=True)
+    return RequantizerShape(
+        acc_bits=20,
+        residual_bits=0,
+        residual_multiplier_bits=1,
+        shifts=shifts,
+        write_bits=8,
+        raw=False,
+        requantizes=True,
+    )
 
 
 @pytest.mark.parametrize("shifts", [(3, 3), (3, 4), (3, 5), (3, 7), (0, 8), (12, 20), (9, 40)])
@@ -64,18 +94,39 @@ def test_the_shift_beyond_the_least_fits(shifts: tuple[int, int]) -> None:
 
 
 def memory(bits: int, signed: bool, lanes: int = 4) -> MemoryPlan:
-    return MemoryPlan(name="m", writer="input", reader="c", port="main", write_lanes=lanes, read_lanes=lanes, lane_bits=bits,
-                      signed=signed, banks=1, depth=16, buffers=())
+    return MemoryPlan(
+        name="m",
+        writer="input",
+        reader="c",
+        port="main",
+        write_lanes=lanes,
+        read_lanes=lanes,
+        lane_bits=bits,
+        signed=signed,
+        banks=1,
+        depth=16,
+        buffers=(),
+    )
 
 
-@pytest.mark.parametrize(("signed", "packed", "operand", "zero"), [
-    (True, False, "{{2{m_read_data[n*6 + 5]}}, m_read_data[n*6 +: 6]}", "8'd0"),
-    (False, False, "{2'd0, m_read_data[n*6 +: 6]}", "8'd0"),
-    (False, True, "{2'd0, m_read_data[n*6 +: 6]}", "8'd0"),
-    (True, True, "{~m_read_data[n*6 + 5], {2{m_read_data[n*6 + 5]}}, m_read_data[n*6 +: 5]}", "8'd128"),
-])
+@pytest.mark.parametrize(
+    ("signed", "packed", "operand", "zero"),
+    [
+        (True, False, "{{2{m_read_data[n*6 + 5]}}, m_read_data[n*6 +: 6]}", "8'd0"),
+        (False, False, "{2'd0, m_read_data[n*6 +: 6]}", "8'd0"),
+        (False, True, "{2'd0, m_read_data[n*6 +: 6]}", "8'd0"),
+        (
+            True,
+            True,
+            "{~m_read_data[n*6 + 5], {2{m_read_data[n*6 + 5]}}, m_read_data[n*6 +: 5]}",
+            "8'd128",
+        ),
+    ],
+)
 def test_lanes_become_operands(signed: bool, packed: bool, operand: str, zero: str) -> None:
-    """Signed lanes are extended by their sign; packed ones are raised by 2^7, and so is the padding."""
+    """Signed lanes are extended by their sign; packed ones are raised by 2^7, and so is the
+    padding.
+    """
     values = generate._read_values(memory(6, signed), 4, 8, packed)
     assert "{" + values["operand"].strip("{}") + "}" == "{" + operand.strip("{}") + "}"
     assert values["zero"] == zero
@@ -90,10 +141,15 @@ def test_lanes_without_a_channel_are_zero() -> None:
 def test_a_pixel_s_first_channel_is_the_lowest_lane(bits: int) -> None:
     """Of each channel's byte the image's bits, side by side."""
     layer = Layer(name="a", op="conv", input="input", out_channels=2, shift=1)
-    network = Network(input=Tensor(name="input", channels=3, height=2, width=2, bits=bits, signed=False), layers=(layer,),
-                      classes=("a", "b"))
+    network = Network(
+        input=Tensor(name="input", channels=3, height=2, width=2, bits=bits, signed=False),
+        layers=(layer,),
+        classes=("a", "b"),
+    )
     chunk = Chunk(name="c", kind="conv", out_lanes=2, in_lanes=1, drain_lanes=1, multiplier="lut")
-    front = ImageInput(plan(network, size_buffers(network, Accelerator(chunks=(chunk,), allocation={"a": "c"}))))
+    front = ImageInput(
+        plan(network, size_buffers(network, Accelerator(chunks=(chunk,), allocation={"a": "c"})))
+    )
     word, seen = 0x9E_35_C7, []
 
     async def bench(ctx: SimulatorContext) -> None:
@@ -117,5 +173,7 @@ def test_slices_cover_a_word(word: int, beat: int) -> None:
     parts = generate._slices(word, beat)
     assert [part["low"] for part in parts] == list(range(0, word, beat))
     assert sum(part["bits"] for part in parts) == word
-    assert [part["part"] for part in parts] == ["" if part["bits"] == beat else f"[{part['bits'] - 1}:0]" for part in parts]
+    assert [part["part"] for part in parts] == [
+        "" if part["bits"] == beat else f"[{part['bits'] - 1}:0]" for part in parts
+    ]
     assert index_bits(len(parts)) == max(clog2(len(parts)), 1)

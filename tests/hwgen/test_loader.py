@@ -12,21 +12,29 @@ from autonba.hwgen.loader import Loader
 from autonba.registers import LOAD_REGISTERS, Register
 from autonba.weight_load import LoadTarget
 
-TARGETS = (LoadTarget(chunk="a", kind="weights", words=5, word_bits=200),
-           LoadTarget(chunk="a", kind="parameters", words=9, word_bits=32),
-           LoadTarget(chunk="b", kind="parameters", words=3, word_bits=65))
+TARGETS = (
+    LoadTarget(chunk="a", kind="weights", words=5, word_bits=200),
+    LoadTarget(chunk="a", kind="parameters", words=9, word_bits=32),
+    LoadTarget(chunk="b", kind="parameters", words=3, word_bits=65),
+)
 ADDRESS_BITS = 6
 
 
-def run(slice_bits: int, writes: list[tuple[int, int]], running: range = range(0)) -> tuple[dict[tuple[int, int, int], int], int]:
-    """Slices (memory, word, slice) as they stand after one write a cycle, and the checksum; not stopped in cycles `running`."""
+def run(
+    slice_bits: int, writes: list[tuple[int, int]], running: range = range(0)
+) -> tuple[dict[tuple[int, int, int], int], int]:
+    """Slices (memory, word, slice) as they stand after one write a cycle, and the checksum; not
+    stopped in cycles `running`.
+    """
     loader = Loader(TARGETS, slice_bits, ADDRESS_BITS)
     found: dict[tuple[int, int, int], int] = {}
 
     async def bench(ctx):  # type: ignore[no-untyped-def]
         for cycle, (register, value) in enumerate([*writes, (0, 0)]):
             ctx.set(loader.stopped, int(cycle not in running))
-            ctx.set(loader.write, sum(1 << i for i, of in enumerate(LOAD_REGISTERS) if of == register))
+            ctx.set(
+                loader.write, sum(1 << i for i, of in enumerate(LOAD_REGISTERS) if of == register)
+            )
             ctx.set(loader.data, value)
             await ctx.tick()
             for number in range(len(TARGETS)):
@@ -54,13 +62,19 @@ def test_every_slice_is_written_and_summed(slice_bits: int) -> None:
                 value = rng.getrandbits(slice_bits)
                 wanted[number, word, part] = value
                 data += value.to_bytes(slice_bits // 8, "little")
-                writes += [(Register.LOAD_DATA, value >> i & 0xFFFFFFFF) for i in range(0, slice_bits, 32)]
+                writes += [
+                    (Register.LOAD_DATA, value >> i & 0xFFFFFFFF) for i in range(0, slice_bits, 32)
+                ]
     assert run(slice_bits, writes) == (wanted, zlib.crc32(data))
 
 
 def test_an_address_begins_a_word_and_nothing_is_written_behind_the_end() -> None:
-    writes = [(Register.LOAD_TARGET, 2), (Register.LOAD_DATA, 1), (Register.LOAD_ADDRESS, 2),
-              *((Register.LOAD_DATA, value) for value in range(10, 16))]
+    writes = [
+        (Register.LOAD_TARGET, 2),
+        (Register.LOAD_DATA, 1),
+        (Register.LOAD_ADDRESS, 2),
+        *((Register.LOAD_DATA, value) for value in range(10, 16)),
+    ]
     found, _ = run(32, writes)
     assert found == {(2, 0, 0): 1, (2, 2, 0): 10, (2, 2, 1): 11, (2, 2, 2): 12}
 

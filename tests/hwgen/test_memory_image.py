@@ -33,8 +33,14 @@ def reconstruct(lp: LayerPlan, lanes: np.ndarray) -> np.ndarray:
                         if depthwise and o != i:
                             continue
                         weight = value[o, tap, 0 if depthwise else i]
-                        if out < lp.out.channels and source < lp.source.channels and step + tap < kw:
-                            dense[lp.output_order[out], lp.input_order[source], ky, step + tap] += weight
+                        if (
+                            out < lp.out.channels
+                            and source < lp.source.channels
+                            and step + tap < kw
+                        ):
+                            dense[lp.output_order[out], lp.input_order[source], ky, step + tap] += (
+                                weight
+                            )
                         else:
                             assert weight == 0
     assert next(words, None) is None
@@ -62,34 +68,82 @@ def test_words_are_twos_complement_lowest_first() -> None:
 
 
 def test_parameters_follow_the_stored_order_of_channels() -> None:
-    """A depthwise layer behind a shuffle keeps the shuffled order; packed, its biases make up for the offset of signed inputs."""
+    """A depthwise layer behind a shuffle keeps the shuffled order; packed, its biases make up for
+    the offset of signed inputs.
+    """
     channels = 8
     layers = (
-        Layer(name="expand", op="conv", input="input", out_channels=channels, groups=2, shift=4, signed=True),
+        Layer(
+            name="expand",
+            op="conv",
+            input="input",
+            out_channels=channels,
+            groups=2,
+            shift=4,
+            signed=True,
+        ),
         Layer(name="mix", op="shuffle", input="expand", out_channels=channels, groups=2),
-        Layer(name="depthwise", op="conv", input="mix", out_channels=channels, kernel=(3, 3), padding=(1, 1), groups=channels,
-              shift=4),
-        Layer(name="logits", op="conv", input="depthwise", out_channels=2, kernel=(4, 4), raw=True, bits=32, signed=True))
-    network = Network(input=Tensor(name="input", channels=2, height=4, width=4, bits=8, signed=False), layers=layers,
-                      classes=("a", "b"))
-    chunks = (Chunk(name="c", kind="conv", out_lanes=4, in_lanes=4, drain_lanes=2, multiplier="lut"),
-              Chunk(name="d", kind="depthwise", out_lanes=4, in_lanes=4, columns=2, drain_lanes=2, multiplier="packed"))
-    accelerator = size_buffers(network, Accelerator(chunks=chunks, allocation={
-        "expand": "c", "depthwise": "d", "logits": "c"}))
+        Layer(
+            name="depthwise",
+            op="conv",
+            input="mix",
+            out_channels=channels,
+            kernel=(3, 3),
+            padding=(1, 1),
+            groups=channels,
+            shift=4,
+        ),
+        Layer(
+            name="logits",
+            op="conv",
+            input="depthwise",
+            out_channels=2,
+            kernel=(4, 4),
+            raw=True,
+            bits=32,
+            signed=True,
+        ),
+    )
+    network = Network(
+        input=Tensor(name="input", channels=2, height=4, width=4, bits=8, signed=False),
+        layers=layers,
+        classes=("a", "b"),
+    )
+    chunks = (
+        Chunk(name="c", kind="conv", out_lanes=4, in_lanes=4, drain_lanes=2, multiplier="lut"),
+        Chunk(
+            name="d",
+            kind="depthwise",
+            out_lanes=4,
+            in_lanes=4,
+            columns=2,
+            drain_lanes=2,
+            multiplier="packed",
+        ),
+    )
+    accelerator = size_buffers(
+        network,
+        Accelerator(chunks=chunks, allocation={"expand": "c", "depthwise": "d", "logits": "c"}),
+    )
     chunk = plan(network, accelerator).chunks[1]
     order = chunk.layers[0].output_order
     assert order != tuple(range(channels))
     assert chunk.offset_layers == {"depthwise"}
     rng = np.random.default_rng(1)
-    own = LayerWeights(weight=rng.integers(-9, 9, (channels, 1, 3, 3)), bias=rng.integers(-99, 99, channels),
-                       m=rng.integers(1, 1 << MULTIPLIER_BITS, channels))
+    own = LayerWeights(
+        weight=rng.integers(-9, 9, (channels, 1, 3, 3)),
+        bias=rng.integers(-99, 99, channels),
+        m=rng.integers(1, 1 << MULTIPLIER_BITS, channels),
+    )
     assert own.weight is not None
     assert own.bias is not None
     assert own.m is not None
     words = parameter_rom(chunk, {"depthwise": own})
     bits, acc = parameter_bits(chunk), chunk.acc_bits
     fields = [word >> (lane * bits) & ((1 << bits) - 1) for word in words for lane in range(2)]
-    biases = [((field & ((1 << acc) - 1)) ^ (1 << (acc - 1))) - (1 << (acc - 1)) for field in fields]
+    biases = [
+        ((field & ((1 << acc) - 1)) ^ (1 << (acc - 1))) - (1 << (acc - 1)) for field in fields
+    ]
     wanted = own.bias - chunk.input_offset * own.weight.sum(axis=(1, 2, 3))
     assert biases == [wanted[c] for c in order]
     assert [field >> acc for field in fields] == [own.m[c] for c in order]

@@ -1,4 +1,6 @@
-"""One thread for all tests here: maps are tiny, and two test processes with two threads each fight for the cores."""
+"""One thread for all tests here: maps are tiny, and two test processes with two threads each fight
+for the cores.
+"""
 
 import pytest
 import torch
@@ -28,10 +30,14 @@ def digits():
 
 @pytest.fixture(scope="session")
 def trained(digits):
-    """A small network, trained a little on the digits: its outline, the model, and the folded quantized network."""
+    """A small network, trained a little on the digits: its outline, the model, and the folded
+    quantized network.
+    """
     torch.manual_seed(0)
     space = spaces.load("digits")
-    network = spaces.network(space, [Choice(operator=o, bits=b) for o, b in BLOCKS], digits.shape, digits.classes)
+    network = spaces.network(
+        space, [Choice(operator=o, bits=b) for o, b in BLOCKS], digits.shape, digits.classes
+    )
     model = train.Model(network)
     losses = [e["loss"] for e in train.fit(model, digits.train, train.Recipe(epochs=8), seed=0)]
     assert losses[-1] < losses[0]

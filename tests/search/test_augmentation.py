@@ -1,4 +1,6 @@
-"""Augmented images are shifted, mirrored or partly hidden originals, the same from the same generator."""
+"""Augmented images are shifted, mirrored or partly hidden originals, the same from the same
+generator.
+"""
 
 import numpy as np
 import pytest
@@ -78,5 +80,7 @@ def test_processes_share_a_batch(split, policy, monkeypatch):
 def test_policies_are_named():
     assert augmentation.default((3, 32, 32)) == "flip_crop"
     assert augmentation.default((1, 8, 8)) == "affine"
-    with pytest.raises(SpecError, match="augmentation must be one of affine, flip_crop, cutout, none, not 'mixup'"):
+    with pytest.raises(
+        SpecError, match="augmentation must be one of affine, flip_crop, cutout, none, not 'mixup'"
+    ):
         augmentation.check("mixup")

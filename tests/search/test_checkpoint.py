@@ -22,25 +22,35 @@ from autonba.search.spaces import Choice
 
 def small_model():
     space = spaces.load("digits")
-    choices = [Choice(operator="k3_e1", bits=4)] + [Choice(operator="skip", bits=4)] * (len(space.blocks) - 1)
+    choices = [Choice(operator="k3_e1", bits=4)] + [Choice(operator="skip", bits=4)] * (
+        len(space.blocks) - 1
+    )
     torch.manual_seed(3)
     return train.Model(spaces.network(space, choices, (1, 8, 8), ("a", "b", "c")))
 
 
 def small_split(n=60):
     rng = np.random.default_rng(0)
-    return datasets.Split(images=rng.integers(0, 256, (n, 1, 8, 8), dtype=np.uint8), labels=np.arange(n) % 3)
+    return datasets.Split(
+        images=rng.integers(0, 256, (n, 1, 8, 8), dtype=np.uint8), labels=np.arange(n) % 3
+    )
 
 
 RECIPE = train.Recipe(epochs=4, float_epochs=1, batch=20, ema=0.9)
 
 
-def fit(folder: Path, *, resume: bool, seconds: float = 0.0, tick=lambda done: None, recipe=RECIPE) -> str:
-    """Digest of the weights, the history and the log of a tiny training that keeps a snapshot after every step."""
+def fit(
+    folder: Path, *, resume: bool, seconds: float = 0.0, tick=lambda done: None, recipe=RECIPE
+) -> str:
+    """Digest of the weights, the history and the log of a tiny training that keeps a snapshot after
+    every step.
+    """
     model, split = small_model(), small_split()
     resumable = Resumable(folder / "training.pt", {"seed": 1}, resume=resume, seconds=seconds)
     log = Log(folder / "log.jsonl")
-    history = train.fit(model, split, recipe, seed=1, val=split, resumable=resumable, log=log, tick=tick)
+    history = train.fit(
+        model, split, recipe, seed=1, val=split, resumable=resumable, log=log, tick=tick
+    )
     state = b"".join(v.numpy().tobytes() for v in model.state_dict().values())
     text = json.dumps(history).encode() + (folder / "log.jsonl").read_bytes()
     return hashlib.sha256(state + text).hexdigest()
@@ -107,7 +117,12 @@ def test_a_snapshot_holds_every_part_and_runs_no_code(tmp_path):
         optimizer.zero_grad()
         (weight.sum() * torch.rand((), generator=generator)).backward()
         optimizer.step()
-        return [torch.rand(2, generator=generator), torch.rand(2), torch.as_tensor(numbers.random(2)), weight.grad.clone()]
+        return [
+            torch.rand(2, generator=generator),
+            torch.rand(2),
+            torch.as_tensor(numbers.random(2)),
+            weight.grad.clone(),
+        ]
 
     draws()
     Resumable(tmp_path / "a.pt").save(parts.take(step=7, nested={"curve": [1.5, None, "x"]}))
@@ -132,19 +147,32 @@ def test_a_finished_phase_forgets_its_snapshot(tmp_path):
 
 
 def test_leftovers_of_a_killed_write_are_removed(tmp_path):
-    for name in (".design.json.4711", "report/.search.json.12", "design.json", ".hidden", ".notes.12a"):
+    for name in (
+        ".design.json.4711",
+        "report/.search.json.12",
+        "design.json",
+        ".hidden",
+        ".notes.12a",
+    ):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("x")
     checkpoint.remove_leftovers(tmp_path)
-    assert sorted(p.name for p in tmp_path.rglob("*") if p.is_file()) == [".hidden", ".notes.12a", "design.json"]
+    assert sorted(p.name for p in tmp_path.rglob("*") if p.is_file()) == [
+        ".hidden",
+        ".notes.12a",
+        "design.json",
+    ]
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_kill_9_at_a_random_moment(whole, seed, tmp_path):
     """A process is killed wherever it is; the next one goes on."""
-    program = f"import sys; sys.path.insert(0, {str(Path(__file__).parents[2])!r})\n" + (
-        "from pathlib import Path\nfrom tests.search import test_checkpoint as t\nimport torch\ntorch.set_num_threads(1)\n"
-        f"print('ready', flush=True)\nt.fit(Path({str(tmp_path)!r}), resume=False, tick=lambda done: t.time.sleep(0.01))\n"
+    program = (
+        f"import sys; sys.path.insert(0, {str(Path(__file__).parents[2])!r})\n"
+        + "from pathlib import Path\nfrom tests.search import test_checkpoint as t\nimport"
+        " torch\ntorch.set_num_threads(1)\nprint('ready',"
+        f" flush=True)\nt.fit(Path({str(tmp_path)!r}), resume=False, tick=lambda done:"
+        " t.time.sleep(0.01))\n"
     )
     process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE)
     process.stdout.readline()

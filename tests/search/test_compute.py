@@ -38,13 +38,22 @@ def test_threads_are_held_and_given_back():
 
 
 @pytest.mark.parametrize(
-    ("groups", "kernel", "stride", "half"), [(1, 3, 1, True), (8, 3, 1, True), (8, 5, 1, False), (8, 3, 2, False)]
+    ("groups", "kernel", "stride", "half"),
+    [(1, 3, 1, True), (8, 3, 1, True), (8, 5, 1, False), (8, 3, 2, False)],
 )
 def test_autocast_halves_convolutions_but_those_that_get_slower(groups, kernel, stride, half):
     layer = Layer(
-        name="c", op="conv", input="x", out_channels=8, kernel=(kernel,) * 2, stride=(stride,) * 2, padding=(kernel // 2,) * 2,
-        groups=groups, weight_bits=8, bits=8,
-    )  # fmt: skip
+        name="c",
+        op="conv",
+        input="x",
+        out_channels=8,
+        kernel=(kernel,) * 2,
+        stride=(stride,) * 2,
+        padding=(kernel // 2,) * 2,
+        groups=groups,
+        weight_bits=8,
+        bits=8,
+    )
     x, w = torch.randn(2, 8, 8, 8), torch.randn(8, 8 // groups, kernel, kernel)
     compute = Compute(precision="bf16")
     with compute.autocast():

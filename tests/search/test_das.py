@@ -27,7 +27,9 @@ def space():
 
 @pytest.fixture(scope="module")
 def network(space):
-    return spaces.network(space, [Choice(operator=o, bits=6) for o in BLOCKS], (1, 8, 8), [str(n) for n in range(10)])
+    return spaces.network(
+        space, [Choice(operator=o, bits=6) for o in BLOCKS], (1, 8, 8), [str(n) for n in range(10)]
+    )
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +72,10 @@ def test_estimated_dsps_are_close_to_exact_ones(space, network, tables):
         exact = [
             getattr(
                 das.exact(
-                    network, cand.accelerator(tables, space.hardware, drawn, n), search.target, sized=False
+                    network,
+                    cand.accelerator(tables, space.hardware, drawn, n),
+                    search.target,
+                    sized=False,
                 ).resources,
                 name,
             )
@@ -95,7 +100,9 @@ def test_search_beats_random_and_keeps_the_limits(space, network, tables):
 
 
 def test_gamma_moves_towards_fast_accelerators(space, tables):
-    """The mean score of draws from gamma falls, so that the gradient and not only luck finds them."""
+    """The mean score of draws from gamma falls, so that the gradient and not only luck finds
+    them.
+    """
     search = engine(space)
 
     def mean():
@@ -109,7 +116,9 @@ def test_gamma_moves_towards_fast_accelerators(space, tables):
 
 
 def test_same_seed_same_design(space, network, tables):
-    first, second = (das.search(network, engine(space, seed=3), tables, steps=20, samples=256) for _ in range(2))
+    first, second = (
+        das.search(network, engine(space, seed=3), tables, steps=20, samples=256) for _ in range(2)
+    )
     assert first == second
 
 
@@ -123,7 +132,9 @@ def test_board_that_cannot_hold_the_network_is_named(space, network, tables):
         resources=Resources(lut=900, ff=90000, dsp=100, bram=100),
     )
     with pytest.raises(CapacityError, match=r"at least \d+ lut on tiny, and the limit is 900"):
-        das.search(network, engine(space, board=board, constraints={}), tables, steps=5, samples=128)
+        das.search(
+            network, engine(space, board=board, constraints={}), tables, steps=5, samples=128
+        )
 
 
 def test_constraint_cannot_exceed_the_board(space):
@@ -140,7 +151,9 @@ def test_constraint_cannot_exceed_the_board(space):
         ({"max_energy_uj": 1e-4}, r"max-energy-uj must be at least [\d.]+ uJ"),
     ],
 )
-def test_constraint_out_of_reach_is_named_with_what_can_be_had(space, network, tables, wanted, message):
+def test_constraint_out_of_reach_is_named_with_what_can_be_had(
+    space, network, tables, wanted, message
+):
     with pytest.raises(CapacityError, match=message):
         das.search(network, engine(space, **wanted), tables, steps=5, samples=128)
 
@@ -169,7 +182,11 @@ def test_choices_round_trip(space):
 def spoilt(monkeypatch, change):
     """`das.exact`, with the smallest buffers always, and `change` applied to what it finds."""
     exact = das.exact
-    monkeypatch.setattr(das, "exact", lambda *a, **k: change(exact(*a, **k | {"sized": False}), k.get("sized", True)))
+    monkeypatch.setattr(
+        das,
+        "exact",
+        lambda *a, **k: change(exact(*a, **k | {"sized": False}), k.get("sized", True)),
+    )
     monkeypatch.setattr(das, "EXACT_CHECKS", 3)
     monkeypatch.setattr(das, "PAIRS", 50)
 
@@ -178,7 +195,9 @@ def with_bram(design, bram):
     return replace(design, resources=replace(design.resources, bram=bram))
 
 
-def test_limits_are_checked_again_with_the_buffers_that_lose_no_throughput(space, network, tables, monkeypatch):
+def test_limits_are_checked_again_with_the_buffers_that_lose_no_throughput(
+    space, network, tables, monkeypatch
+):
     """Every design keeps its limit with the smallest buffers; with its final ones, none does."""
     spoilt(monkeypatch, lambda design, sized: with_bram(design, 10_000 if sized else 1))
     search = engine(space)
@@ -195,14 +214,18 @@ def test_random_designs_are_checked_exactly(space, network, tables, monkeypatch)
 
 
 def test_calibration_takes_the_middle_ratio(space, network, tables, monkeypatch):
-    """Exact figures that are 2, 4, 8 ... times the estimate in turn are corrected by the middle one."""
+    """Exact figures that are 2, 4, 8 ... times the estimate in turn are corrected by the middle
+    one.
+    """
     factors = itertools.cycle([2.0, 4.0, 8.0, 16.0, 32.0])
     search = engine(space)
     estimate = {}
 
     def given(network, accelerator, target, **_):
         factor = next(factors)
-        guess = estimate[accelerator.multipliers, repr(accelerator.allocation), repr(accelerator.chunks)]
+        guess = estimate[
+            accelerator.multipliers, repr(accelerator.allocation), repr(accelerator.chunks)
+        ]
         return SimpleNamespace(figures={name: factor * value for name, value in guess.items()})
 
     accelerator = cand.accelerator
@@ -211,7 +234,8 @@ def test_calibration_takes_the_middle_ratio(space, network, tables, monkeypatch)
         made = accelerator(tables, hardware, drawn, n)
         costs = search.costs(tables, drawn.pick(torch.tensor([n])))
         estimate[made.multipliers, repr(made.allocation), repr(made.chunks)] = {
-            name: float(costs.metric(name)[0]) for name in das.CORRECTED}
+            name: float(costs.metric(name)[0]) for name in das.CORRECTED
+        }
         return made
 
     monkeypatch.setattr(das, "exact", given)

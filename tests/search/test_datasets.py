@@ -30,7 +30,9 @@ def test_digits_split_is_fixed_stratified_and_exact():
     counts = np.bincount(data.test.labels)
     assert counts.max() - counts.min() <= 2
     whole = np.concatenate([data.train.images, data.val.images, data.test.images])
-    assert sorted(np.unique(whole)) == sorted({int(np.floor(v * 255 / 16 + 0.5)) for v in range(17)})
+    assert sorted(np.unique(whole)) == sorted(
+        {int(np.floor(v * 255 / 16 + 0.5)) for v in range(17)}
+    )
     assert np.array_equal(datasets.load("digits").test.images, data.test.images)
 
 
@@ -44,7 +46,9 @@ def test_digits_splits_are_disjoint():
 
 
 def test_images_in_turn_hold_every_class_from_the_start():
-    """Class-sorted labels, one class rare: equal shares in every beginning while there are images of each class."""
+    """Class-sorted labels, one class rare: equal shares in every beginning while there are images
+    of each class.
+    """
     labels = np.repeat([0, 1, 2], [50, 4, 30])
     order = datasets.in_turn(labels)
     assert sorted(order) == list(range(84))
@@ -87,7 +91,9 @@ def test_folder_takes_sizes_from_images_and_splits_all(folder):
 
 
 def test_folder_without_train_is_the_same(folder):
-    assert np.array_equal(datasets.load(str(folder / "train")).test.images, datasets.load(str(folder)).test.images)
+    assert np.array_equal(
+        datasets.load(str(folder / "train")).test.images, datasets.load(str(folder)).test.images
+    )
 
 
 def test_unreadable_file_is_named(folder):
@@ -137,23 +143,45 @@ def test_many_files_are_read_in_order_with_progress(folder, monkeypatch):
 @pytest.fixture
 def arrays():
     """Twelve 4x6 colour images (N, C, H, W) of three classes, and labels."""
-    return np.random.default_rng(1).integers(0, 256, (12, 3, 4, 6), dtype=np.uint8), np.arange(12) % 3
+    return (
+        np.random.default_rng(1).integers(0, 256, (12, 3, 4, 6), dtype=np.uint8),
+        np.arange(12) % 3,
+    )
 
 
 @pytest.mark.parametrize("layout", ["channels first", "channels last", "grey", "keras"])
 def test_npz_in_every_layout(arrays, layout, tmp_path):
     images, labels = arrays
-    stored = {"channels last": images.transpose(0, 2, 3, 1), "grey": images[:, 0]}.get(layout, images)
+    stored = {"channels last": images.transpose(0, 2, 3, 1), "grey": images[:, 0]}.get(
+        layout, images
+    )
     if layout == "keras":
-        np.savez(tmp_path / "a.npz", x_train=stored, y_train=labels[:, None], x_test=stored[:3], y_test=labels[:3])
+        np.savez(
+            tmp_path / "a.npz",
+            x_train=stored,
+            y_train=labels[:, None],
+            x_test=stored[:3],
+            y_test=labels[:3],
+        )
     else:
-        np.savez(tmp_path / "a.npz", images=stored, labels=labels, test_images=stored[:3], test_labels=labels[:3])
+        np.savez(
+            tmp_path / "a.npz",
+            images=stored,
+            labels=labels,
+            test_images=stored[:3],
+            test_labels=labels[:3],
+        )
     data = datasets.load(str(tmp_path / "a.npz"), val=3)
     assert data.classes == ("0", "1", "2")
     assert np.array_equal(data.test.images, images[:3, :1] if layout == "grey" else images[:3])
     assert len(data.train) == 9
-    whole = {image.tobytes(): label for image, label in zip(images[:, :1] if layout == "grey" else images, labels, strict=True)}
-    assert all(whole[i.tobytes()] == n for i, n in zip(data.train.images, data.train.labels, strict=True))
+    whole = {
+        image.tobytes(): label
+        for image, label in zip(images[:, :1] if layout == "grey" else images, labels, strict=True)
+    }
+    assert all(
+        whole[i.tobytes()] == n for i, n in zip(data.train.images, data.train.labels, strict=True)
+    )
 
 
 @pytest.mark.parametrize(
@@ -178,12 +206,19 @@ def write_cifar(folder, hundred):
     rng = np.random.default_rng(3)
     folder.mkdir()
     label = b"fine_labels" if hundred else b"labels"
-    names = ["train", "test"] if hundred else [*(f"data_batch_{n}" for n in range(1, 6)), "test_batch"]
+    names = (
+        ["train", "test"] if hundred else [*(f"data_batch_{n}" for n in range(1, 6)), "test_batch"]
+    )
     for name in names:
-        batch = {b"data": rng.integers(0, 256, (6, 3072), dtype=np.uint8), label: [0, 1, 2, 0, 1, 2]}
+        batch = {
+            b"data": rng.integers(0, 256, (6, 3072), dtype=np.uint8),
+            label: [0, 1, 2, 0, 1, 2],
+        }
         (folder / name).write_bytes(pickle.dumps(batch, protocol=2))
     classes = {b"fine_label_names" if hundred else b"label_names": [b"cat", b"dog", b"ship"]}
-    (folder / ("meta" if hundred else "batches.meta")).write_bytes(pickle.dumps(classes, protocol=2))
+    (folder / ("meta" if hundred else "batches.meta")).write_bytes(
+        pickle.dumps(classes, protocol=2)
+    )
 
 
 @pytest.mark.parametrize("hundred", [False, True])
@@ -206,7 +241,9 @@ class Harmful:
 
 def test_a_pickle_cannot_run_code(tmp_path, capsys):
     write_cifar(tmp_path / "c", False)
-    (tmp_path / "c" / "data_batch_3").write_bytes(pickle.dumps({b"data": Harmful(), b"labels": [0]}))
+    (tmp_path / "c" / "data_batch_3").write_bytes(
+        pickle.dumps({b"data": Harmful(), b"labels": [0]})
+    )
     with pytest.raises(DataError, match=r"data_batch_3: .*builtins\.print"):
         datasets.load(str(tmp_path / "c"))
     assert "ran code" not in capsys.readouterr().out
@@ -216,7 +253,9 @@ def test_a_pickle_cannot_run_code(tmp_path, capsys):
 
 
 def test_colour_images_stand_upright(tmp_path):
-    """A red row above a green one, with a blue column on the left: channels, rows and columns stay where they are."""
+    """A red row above a green one, with a blue column on the left: channels, rows and columns stay
+    where they are.
+    """
     pixels = np.zeros((4, 4, 3), dtype=np.uint8)
     pixels[0, :, 0], pixels[1, :, 1], pixels[:, 0, 2] = 200, 150, 100
     for name in ("a", "b"):

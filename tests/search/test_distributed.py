@@ -26,7 +26,9 @@ ROOT = Path(__file__).parents[2]
 
 def split() -> Split:
     rng = np.random.default_rng(0)
-    return Split(images=rng.integers(0, 256, (24, 1, 8, 8), dtype=np.uint8), labels=np.arange(24) % 3)
+    return Split(
+        images=rng.integers(0, 256, (24, 1, 8, 8), dtype=np.uint8), labels=np.arange(24) % 3
+    )
 
 
 def space():
@@ -34,9 +36,11 @@ def space():
 
 
 def training_step(folder: Path) -> dict[str, torch.Tensor]:
-    """Gradients, batch statistics, first scales and loss of one step of training, in float and quantized.
+    """Gradients, batch statistics, first scales and loss of one step of training, in float and
+    quantized.
 
-    In float64: else the last bit of a sum, which depends on its order, now and then tips a value to the next integer.
+    In float64: else the last bit of a sum, which depends on its order, now and then tips a value to
+    the next integer.
     """
     found = {}
     for quantized in (False, True):
@@ -48,8 +52,12 @@ def training_step(folder: Path) -> dict[str, torch.Tensor]:
         x, labels = feed(feed.order(generator), generator)
         loss = F.cross_entropy(model(x.double(), quantized), labels)
         Compute().step(loss, torch.optim.SGD(model.parameters(), lr=0.1), clip=1.0)
-        own = {name: p.grad for name, p in model.named_parameters() if p.grad is not None} | dict(model.named_buffers())
-        own |= {f"value {name}": p.detach() for name, p in model.named_parameters()} | {"loss": distributed.mean(loss.detach())}
+        own = {name: p.grad for name, p in model.named_parameters() if p.grad is not None} | dict(
+            model.named_buffers()
+        )
+        own |= {f"value {name}": p.detach() for name, p in model.named_parameters()} | {
+            "loss": distributed.mean(loss.detach())
+        }
         found |= {f"{quantized} {name}": value for name, value in own.items()}
     return found
 
@@ -70,7 +78,9 @@ def supernet_step(folder: Path) -> dict[str, torch.Tensor]:
     generator = torch.Generator().manual_seed(2)
     feed, net = Feed(split(), "affine"), Supernet(space(), (1, 8, 8), ("a", "b", "c")).double()
     x, labels = feed(feed.order(generator), generator)
-    draw = net.draw(paths=2, how="heterogeneous", for_weights=False, temperature=1.0, generator=generator)
+    draw = net.draw(
+        paths=2, how="heterogeneous", for_weights=False, temperature=1.0, generator=generator
+    )
     loss = F.cross_entropy(net(x.double(), draw), labels)
     Compute().step(loss, torch.optim.SGD(net.parameters(), lr=0.1))
     found = {name: p.grad for name, p in net.named_parameters() if p.grad is not None}
@@ -78,7 +88,9 @@ def supernet_step(folder: Path) -> dict[str, torch.Tensor]:
 
 
 def norm(folder: Path) -> dict[str, torch.Tensor]:
-    """Output, gradients and statistics of a batch norm whose batch is far from centred, also of a second batch."""
+    """Output, gradients and statistics of a batch norm whose batch is far from centred, also of a
+    second batch.
+    """
     layer = distributed.GlobalBatchNorm2d(3)
     x = torch.randn(8, 3, 4, 5, generator=torch.Generator().manual_seed(1)) * 2 + 40
     own = distributed.shard(x).clone().requires_grad_()
@@ -127,11 +139,21 @@ def two(tmp_path_factory):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    program = f"import sys; sys.path.insert(0, {str(ROOT)!r})\nfrom pathlib import Path\n" + (
-        f"from tests.search.test_distributed import main; main(Path({str(folder)!r}))"
+    program = (
+        f"import sys; sys.path.insert(0, {str(ROOT)!r})\nfrom pathlib import Path\n"
+        + f"from tests.search.test_distributed import main; main(Path({str(folder)!r}))"
     )
-    common = {**os.environ, "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
-    both = [subprocess.Popen([sys.executable, "-c", program], env={**common, "RANK": str(rank)}) for rank in (0, 1)]
+    common = {
+        **os.environ,
+        "WORLD_SIZE": "2",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+        "OMP_NUM_THREADS": "1",
+    }
+    both = [
+        subprocess.Popen([sys.executable, "-c", program], env={**common, "RANK": str(rank)})
+        for rank in (0, 1)
+    ]
     try:
         assert [process.wait(900) for process in both] == [0, 0]
     finally:
@@ -147,7 +169,9 @@ def test_two_processes_take_the_step_of_one(two, case, tmp_path):
     assert ours.keys() == alone.keys()
     largest = max(float(v.abs().max()) for n, v in alone.items() if v.is_floating_point())
     for name, value in alone.items():
-        assert torch.allclose(ours[name].double(), value.double(), rtol=1e-5, atol=1e-6 * largest), name
+        assert torch.allclose(
+            ours[name].double(), value.double(), rtol=1e-5, atol=1e-6 * largest
+        ), name
     assert len(alone) > 2
 
 
@@ -165,10 +189,29 @@ def test_uneven_batches_are_refused(monkeypatch):
 
 @pytest.mark.slow
 def test_torchrun_searches_and_one_process_writes(tmp_path):
-    """The whole command under torchrun: a sound bundle, and the first figures are those of one process."""
-    plan = ["--warm-epochs", "1", "--search-epochs", "1", "--float-epochs", "1", "--quantized-epochs", "2"]
+    """The whole command under torchrun: a sound bundle, and the first figures are those of one
+    process.
+    """
+    plan = [
+        "--warm-epochs",
+        "1",
+        "--search-epochs",
+        "1",
+        "--float-epochs",
+        "1",
+        "--quantized-epochs",
+        "2",
+    ]
     search = ["autonba", "search", "--effort", "quick", "--no-progress", *plan]
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m"]
+    torchrun = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc_per_node",
+        "2",
+        "-m",
+    ]
     for name, start in (("two", torchrun), ("one", [sys.executable, "-m"])):
         done = subprocess.run(
             [*start, *search, "-o", str(tmp_path / name)],
@@ -180,7 +223,12 @@ def test_torchrun_searches_and_one_process_writes(tmp_path):
         assert done.stdout.count("design bundle") == 1
     two, one = (Bundle(tmp_path / name) for name in ("two", "one"))
     assert len(two.golden["labels"]) == len(one.golden["labels"])
-    assert {p.relative_to(two.path) for p in two.path.rglob("*")} == {p.relative_to(one.path) for p in one.path.rglob("*")}
-    first = [json.loads((b.path / "search" / "log.jsonl").read_text().splitlines()[0]) for b in (two, one)]
+    assert {p.relative_to(two.path) for p in two.path.rglob("*")} == {
+        p.relative_to(one.path) for p in one.path.rglob("*")
+    }
+    first = [
+        json.loads((b.path / "search" / "log.jsonl").read_text().splitlines()[0])
+        for b in (two, one)
+    ]
     assert first[0].keys() == first[1].keys()
     assert first[0]["train_loss"] == pytest.approx(first[1]["train_loss"], rel=0.02)

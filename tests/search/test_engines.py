@@ -6,13 +6,23 @@ import pytest
 import torch
 
 from autonba.errors import SpecError
-from autonba.search.engines import Gamma, differentiable, distinct, evolutionary, merit, polish, random_search
+from autonba.search.engines import (
+    Gamma,
+    differentiable,
+    distinct,
+    evolutionary,
+    merit,
+    polish,
+    random_search,
+)
 from autonba.search.objectives import Costs, Goal
 from autonba.search.record import Record
 
 
 class Chunks:
-    """Chunk c of `count` has lanes 2**a and memory 2**b: busy work[c] / (lanes * min(memory, 8)); dsp and bram are their sums."""
+    """Chunk c of `count` has lanes 2**a and memory 2**b: busy work[c] / (lanes * min(memory, 8));
+    dsp and bram are their sums.
+    """
 
     def __init__(self, count=6, dsp=60.0, bram=40.0):
         self.count, self.calls = count, 0
@@ -25,31 +35,55 @@ class Chunks:
         lanes, memory = (2.0 ** choice_BF.view(-1, self.count, 2).double()).unbind(-1)
         cycles = (self.work / (lanes * memory.clamp(max=8))).amax(1)
         nothing = torch.zeros_like(cycles)
-        return Costs(cycles=cycles, latency=nothing, energy=nothing, resources={"dsp": lanes.sum(1), "bram": memory.sum(1)})
+        return Costs(
+            cycles=cycles,
+            latency=nothing,
+            energy=nothing,
+            resources={"dsp": lanes.sum(1), "bram": memory.sum(1)},
+        )
 
     def optimum(self):
         """Least cycles by enumeration of what each chunk needs for each period."""
         periods = sorted({float(w) / 2**n for w in self.work for n in range(9)})
         for period in periods:
-            # of each chunk the pareto points of lanes and memory that are fast enough; a small product of sums is enumerated
+            # of each chunk the pareto points of lanes and memory that are fast enough; a small
+            # product of sums is enumerated
             need = {(0, 0)}
             for work in self.work.tolist():
-                fast = [(2**a, 2**b) for a in range(6) for b in range(5) if work / (2**a * min(2**b, 8)) <= period]
+                fast = [
+                    (2**a, 2**b)
+                    for a in range(6)
+                    for b in range(5)
+                    if work / (2**a * min(2**b, 8)) <= period
+                ]
                 need = {(d + x, m + y) for (d, m), (x, y) in itertools.product(need, fast)}
-                need = {n for n in need if n[0] <= self.goal.limits["dsp"] and n[1] <= self.goal.limits["bram"]}
+                need = {
+                    n
+                    for n in need
+                    if n[0] <= self.goal.limits["dsp"] and n[1] <= self.goal.limits["bram"]
+                }
             if need:
                 return period
         return None
 
 
 ENGINES = {
-    "random": lambda problem, seed, **k: random_search(problem, seed=seed, **({"evaluations": 9000} | k)),
-    "evolutionary": lambda problem, seed, **k: evolutionary(problem, seed=seed, **({"evaluations": 9000} | k)),
-    "differentiable": lambda problem, seed, **k: differentiable(problem, seed=seed, **({"samples": 128, "steps": 40} | k)),
+    "random": lambda problem, seed, **k: random_search(
+        problem, seed=seed, **({"evaluations": 9000} | k)
+    ),
+    "evolutionary": lambda problem, seed, **k: evolutionary(
+        problem, seed=seed, **({"evaluations": 9000} | k)
+    ),
+    "differentiable": lambda problem, seed, **k: differentiable(
+        problem, seed=seed, **({"samples": 128, "steps": 40} | k)
+    ),
 }
 
 
-BUDGETS = {"evolutionary": {"evaluations": 60000}, "differentiable": {"samples": 512, "steps": 80, "restarts": 3}}
+BUDGETS = {
+    "evolutionary": {"evaluations": 60000},
+    "differentiable": {"samples": 512, "steps": 80, "restarts": 3},
+}
 
 
 @pytest.mark.parametrize("name", BUDGETS)
@@ -65,7 +99,9 @@ def test_planted_optimum_is_found_within_limits_that_bind(name, seed):
 
 
 def test_gamma_alone_learns():
-    """Without crossing and polishing the draws themselves become good: gamma's own choice beats random search by far."""
+    """Without crossing and polishing the draws themselves become good: gamma's own choice beats
+    random search by far.
+    """
     problem = Chunks()
     drawn_by_gamma = differentiable(problem, seed=1, finish=False)
     drawn = random_search(problem, seed=1, evaluations=drawn_by_gamma.evaluations)
@@ -92,7 +128,9 @@ def test_evaluations_are_counted_and_kept(name, evaluations):
     assert list(seconds) == sorted(seconds)
     assert all(0 <= c < len(found.choice) * 10**9 for c in counts)
     if found.feasible:
-        assert values[-1] == pytest.approx(float(problem.goal.value(problem.evaluate(found.choice[None]))))
+        assert values[-1] == pytest.approx(
+            float(problem.goal.value(problem.evaluate(found.choice[None])))
+        )
     else:
         assert values[-1] == float("inf")
 
@@ -133,15 +171,21 @@ def test_gradient_is_that_of_equation_8():
     gamma.logits_KF = gamma.logits_KF + torch.rand(4, 3, generator=generator)
     choice_BF, soft_KBF = gamma.draw(50, 0.7)
     cost_B = torch.randn(50, generator=generator)
-    state = torch.log(soft_KBF.clamp(min=1e-30)) * 0.7 - gamma.logits_KF[:, None]  # the noise, up to a constant
+    state = (
+        torch.log(soft_KBF.clamp(min=1e-30)) * 0.7 - gamma.logits_KF[:, None]
+    )  # the noise, up to a constant
     logits_KF = gamma.logits_KF.clone().requires_grad_()
     soft = torch.softmax((logits_KF[:, None] + state) / 0.7, dim=0)
     chosen_BF = soft.gather(0, choice_BF[None])[0]
-    factors_BF = 1 - chosen_BF.detach() + chosen_BF  # the hard sample at the choice: 1, with the soft one's gradient
+    factors_BF = (
+        1 - chosen_BF.detach() + chosen_BF
+    )  # the hard sample at the choice: 1, with the soft one's gradient
     (cost_B * factors_BF.prod(1)).mean().backward()
     gamma.update(choice_BF, soft_KBF, cost_B, 0.7)
     present = gamma.logits_KF > -1e8
-    torch.testing.assert_close(gamma.mean_KF[present] / 0.5, logits_KF.grad[present], rtol=1e-3, atol=1e-6)
+    torch.testing.assert_close(
+        gamma.mean_KF[present] / 0.5, logits_KF.grad[present], rtol=1e-3, atol=1e-6
+    )
 
 
 def test_absent_choices_are_never_drawn():

@@ -8,12 +8,16 @@ from autonba.search.evaluate import evaluate
 from autonba.sim.random_designs import random_bundle
 
 
-@pytest.mark.parametrize(("report", "wanted"), [
-    ({"dataset": "digits", "split": {"val": 0.3, "test": 0.4}}, 0.4),
-    ({"dataset": "digits", "split": {"val": None, "test": None}}, None),
-    ({"dataset": "letters", "split": {"test": 0.4}}, None),
-    (None, None),
-], ids=str)
+@pytest.mark.parametrize(
+    ("report", "wanted"),
+    [
+        ({"dataset": "digits", "split": {"val": 0.3, "test": 0.4}}, 0.4),
+        ({"dataset": "digits", "split": {"val": None, "test": None}}, None),
+        ({"dataset": "letters", "split": {"test": 0.4}}, None),
+        (None, None),
+    ],
+    ids=str,
+)
 def test_the_split_is_of_the_search_s_size(tmp_path, monkeypatch, report, wanted):
     class StopError(Exception):
         pass

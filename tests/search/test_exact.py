@@ -55,7 +55,12 @@ def paths(graph):
             for period, value, spent, path in walk(arc.target):
                 for n in range(len(arc.busy)):
                     step = (node, number, int(arc.options[n]))
-                    yield max(period, arc.busy[n]), value + arc.value[n], spent + arc.spent[n], (step, *path)
+                    yield (
+                        max(period, arc.busy[n]),
+                        value + arc.value[n],
+                        spent + arc.spent[n],
+                        (step, *path),
+                    )
 
     return list(walk(0))
 
@@ -67,7 +72,12 @@ def check_path(graph, found):
         assert at == node
         arc = graph.arcs(node)[number]
         n = list(arc.options).index(option)
-        node, period, value, spent = arc.target, max(period, arc.busy[n]), value + arc.value[n], spent + arc.spent[n]
+        node, period, value, spent = (
+            arc.target,
+            max(period, arc.busy[n]),
+            value + arc.value[n],
+            spent + arc.spent[n],
+        )
     assert node == graph.nodes - 1
     assert found.period == period
     np.testing.assert_allclose(found.spent, spent)
@@ -80,7 +90,9 @@ def test_optimum_is_that_of_enumeration(objective, seed):
     rng = np.random.default_rng(seed)
     graph = random_graph(rng)
     every = paths(graph)
-    limits = np.quantile([p[2] for p in every], rng.choice([0.1, 0.3, 0.6, 1.0], 3), axis=0).diagonal()
+    limits = np.quantile(
+        [p[2] for p in every], rng.choice([0.1, 0.3, 0.6, 1.0], 3), axis=0
+    ).diagonal()
     period_limit = float(rng.choice([math.inf, 11.0, 9.0]))
     allowed = [p for p in every if (p[2] <= limits).all() and p[0] <= period_limit]
     if not allowed:
@@ -94,7 +106,10 @@ def test_optimum_is_that_of_enumeration(objective, seed):
     assert (found.spent <= limits).all()
     assert found.proven
     assert found.lower_bound == best
-    assert solve(graph, limits, objective=objective, period_limit=period_limit, upper=best).objective == best
+    assert (
+        solve(graph, limits, objective=objective, period_limit=period_limit, upper=best).objective
+        == best
+    )
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -111,18 +126,24 @@ def test_labels_alone_agree_with_multipliers(seed, monkeypatch):
 @pytest.mark.parametrize("beam", [1, 64])
 @pytest.mark.parametrize("seed", range(30))
 def test_labels_alone_decide_tight_chains(seed, beam, monkeypatch):
-    """Whether there is a path at all, and the least sum, where it hangs on every resource of every link."""
+    """Whether there is a path at all, and the least sum, where it hangs on every resource of every
+    link.
+    """
     monkeypatch.setattr("autonba.search.labels.ROUNDS", 0)
     monkeypatch.setattr("autonba.search.labels.BEAM", beam)
     rng = np.random.default_rng(seed)
-    graph = Chain(resources=RESOURCES, links=tuple(random_arc(rng, node + 1, 6) for node in range(4)))
+    graph = Chain(
+        resources=RESOURCES, links=tuple(random_arc(rng, node + 1, 6) for node in range(4))
+    )
     every = paths(graph)
     allowed = []
     while not allowed:
         limits = rng.integers(8, 20, 3).astype(float)
         allowed = [p for p in every if (p[2] <= limits).all()]
     for objective in ("period", "sum"):
-        assert solve(graph, limits, objective=objective).objective == min(combine(objective, p[0], p[1]) for p in allowed)
+        assert solve(graph, limits, objective=objective).objective == min(
+            combine(objective, p[0], p[1]) for p in allowed
+        )
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -134,26 +155,49 @@ def test_binding_resource_is_named_with_its_least_need(seed):
     tight = int(rng.integers(3))
     least = min(s[tight] for s in every)
     limits[tight] = least - 1
-    with pytest.raises(CapacityError, match=f"at least {least:g} {RESOURCES[tight]}, and the limit is {least - 1:g}") as error:
+    with pytest.raises(
+        CapacityError,
+        match=f"at least {least:g} {RESOURCES[tight]}, and the limit is {least - 1:g}",
+    ) as error:
         solve(graph, limits)
     assert error.value.need == least
 
 
 def test_limits_that_only_together_cannot_be_kept():
-    """Either resource alone could be small; the one named needs what it needs within the other's limit."""
-    arc = Arc(target=1, busy=np.ones(2), spent=np.array([[1.0, 10.0], [10.0, 1.0]]), value=np.zeros(2), options=np.arange(2))
+    """Either resource alone could be small; the one named needs what it needs within the other's
+    limit.
+    """
+    arc = Arc(
+        target=1,
+        busy=np.ones(2),
+        spent=np.array([[1.0, 10.0], [10.0, 1.0]]),
+        value=np.zeros(2),
+        options=np.arange(2),
+    )
     with pytest.raises(InfeasibleError, match="at least 10 bram, and the limit is 8"):
         solve(Chain(resources=("dsp", "bram"), links=(arc,)), [5, 8])
 
 
 def test_period_limit_is_named():
-    arc = Arc(target=1, busy=np.array([7.0, 9.0]), spent=np.ones((2, 1)), value=np.zeros(2), options=np.arange(2))
+    arc = Arc(
+        target=1,
+        busy=np.array([7.0, 9.0]),
+        spent=np.ones((2, 1)),
+        value=np.zeros(2),
+        options=np.arange(2),
+    )
     with pytest.raises(InfeasibleError, match="at least 7 period, and the limit is 6"):
         solve(Chain(resources=("dsp",), links=(arc,)), [5], period_limit=6)
 
 
 def test_three_limits_none_of_which_alone_is_to_blame():
-    arc = Arc(target=1, busy=np.ones(1), spent=np.array([[4.0, 6.0, 1.0]]), value=np.zeros(1), options=np.arange(1))
+    arc = Arc(
+        target=1,
+        busy=np.ones(1),
+        spent=np.array([[4.0, 6.0, 1.0]]),
+        value=np.zeros(1),
+        options=np.arange(1),
+    )
     with pytest.raises(InfeasibleError) as error:
         solve(Chain(resources=RESOURCES, links=(arc,)), [2, 2, 2])
     assert (error.value.resource, error.value.need) == ("bram", 6.0)
@@ -166,7 +210,9 @@ def test_large_chain_is_proven_and_time_limit_is_kept():
         lanes = 2.0 ** rng.integers(0, 8, 120)
         busy = np.ceil(rng.integers(5000, 50000) / lanes)
         spent = np.column_stack([lanes, lanes + rng.integers(0, 20, 120), rng.integers(1, 50, 120)])
-        links.append(Arc(target=node + 1, busy=busy, spent=spent, value=spent.sum(1), options=np.arange(120)))
+        links.append(
+            Arc(target=node + 1, busy=busy, spent=spent, value=spent.sum(1), options=np.arange(120))
+        )
     graph = Chain(resources=RESOURCES, links=tuple(links))
     found = solve(graph, [600, 800, 700])
     assert found.proven
@@ -176,8 +222,20 @@ def test_large_chain_is_proven_and_time_limit_is_kept():
 
 
 def test_no_options_is_no_path():
-    nothing = Arc(target=1, busy=np.zeros(0), spent=np.zeros((0, 1)), value=np.zeros(0), options=np.zeros(0, dtype=np.int64))
-    one = Arc(target=1, busy=np.ones(1), spent=np.ones((1, 1)), value=np.ones(1), options=np.zeros(1, dtype=np.int64))
+    nothing = Arc(
+        target=1,
+        busy=np.zeros(0),
+        spent=np.zeros((0, 1)),
+        value=np.zeros(0),
+        options=np.zeros(0, dtype=np.int64),
+    )
+    one = Arc(
+        target=1,
+        busy=np.ones(1),
+        spent=np.ones((1, 1)),
+        value=np.ones(1),
+        options=np.zeros(1, dtype=np.int64),
+    )
     for links in ((nothing,), (one, replace(nothing, target=2)), (nothing, replace(one, target=2))):
         for objective in OBJECTIVES:
             with pytest.raises(CapacityError):
@@ -185,7 +243,9 @@ def test_no_options_is_no_path():
 
 
 def test_bad_input_is_refused():
-    arc = Arc(target=0, busy=np.ones(1), spent=np.ones((1, 1)), value=np.zeros(1), options=np.arange(1))
+    arc = Arc(
+        target=0, busy=np.ones(1), spent=np.ones((1, 1)), value=np.zeros(1), options=np.arange(1)
+    )
     graph = Chain(resources=("dsp",), links=(arc,))
     with pytest.raises(SpecError, match=r"target must be 1\.\.1, not 0"):
         solve(graph, [1])
@@ -200,7 +260,11 @@ def test_pareto_front(columns):
     rng = np.random.default_rng(columns)
     key = rng.integers(0, 6, (700, columns)).astype(float)
     rows = {tuple(r) for r in key}
-    best = {a for a in rows if not any(b != a and all(x <= y for x, y in zip(b, a, strict=True)) for b in rows)}
+    best = {
+        a
+        for a in rows
+        if not any(b != a and all(x <= y for x, y in zip(b, a, strict=True)) for b in rows)
+    }
     kept = [tuple(r) for r in key[pareto(key)]]
     assert len(kept) == len(set(kept))
     assert set(kept) == best
@@ -210,9 +274,13 @@ def test_pareto_front(columns):
 @pytest.mark.parametrize("objective", OBJECTIVES)
 @pytest.mark.parametrize("beam", [2, 64])
 def test_nothing_is_proven_before_its_time(beam, objective, monkeypatch):
-    """However early the time is over: a path that is not the best is not called proven, and no bound is above the best."""
+    """However early the time is over: a path that is not the best is not called proven, and no
+    bound is above the best.
+    """
     rng = np.random.default_rng(2)
-    graph = Chain(resources=RESOURCES, links=tuple(random_arc(rng, node + 1, 20) for node in range(8)))
+    graph = Chain(
+        resources=RESOURCES, links=tuple(random_arc(rng, node + 1, 20) for node in range(8))
+    )
     limits = [25.0, 25.0, 25.0]
     monkeypatch.setattr(labels, "ROUNDS", 1)
     monkeypatch.setattr(labels, "BEAM", beam)

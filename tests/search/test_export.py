@@ -1,4 +1,6 @@
-"""Folding keeps the trained network; integers are the nearest to its numbers, which exact fractions check."""
+"""Folding keeps the trained network; integers are the nearest to its numbers, which exact fractions
+check.
+"""
 
 import math
 from dataclasses import replace
@@ -13,7 +15,9 @@ from autonba.search import datasets, export, integer_check, reference, train
 
 
 def test_folding_keeps_the_trained_network(trained, digits):
-    """Batch norm folded: nearly every image is classified as in training, whose float32 rounds a little differently."""
+    """Batch norm folded: nearly every image is classified as in training, whose float32 rounds a
+    little differently.
+    """
     network, model, folded = trained
     same = (
         reference.predict(network, folded, digits.test.images, quantized=True)
@@ -43,12 +47,16 @@ def test_arrays_round_trip_and_missing_one_is_named(trained):
 
 
 def nearest_fields(ratios, residual):
-    """m, r and s as docs/bundle-format.md has them: nearest integers, largest shift to 40, m < 2^16, r < 2^24; in fractions."""
+    """m, r and s as docs/bundle-format.md has them: nearest integers, largest shift to 40, m <
+    2^16, r < 2^24; in fractions.
+    """
 
     def rounded(ratio, shift):
         return math.floor(Fraction(ratio) * 2**shift + Fraction(1, 2))
 
-    shift = max(s for s in range(41) if rounded(max(ratios), s) < 2**16 and rounded(residual, s) < 2**24)
+    shift = max(
+        s for s in range(41) if rounded(max(ratios), s) < 2**16 and rounded(residual, s) < 2**24
+    )
     return [max(1, rounded(ratio, shift)) for ratio in ratios], rounded(residual, shift), shift
 
 
@@ -73,14 +81,23 @@ def test_integers_that_are_not_the_nearest_are_refused(trained, fault):
     if fault in ("m", "m of the pool"):
         own = replace(own, m=own.m - 1)
     elif fault == "shift":
-        real, half = reference.trained_constants(network, folded)[layer.name], 2.0 ** (layer.shift - 1)
+        real, half = (
+            reference.trained_constants(network, folded)[layer.name],
+            2.0 ** (layer.shift - 1),
+        )
         own = replace(own, m=np.floor(real.ratio * half + 0.5).astype(np.int64))
-        layer = replace(layer, shift=layer.shift - 1, residual_multiplier=math.floor(real.residual_ratio * half + 0.5))
+        layer = replace(
+            layer,
+            shift=layer.shift - 1,
+            residual_multiplier=math.floor(real.residual_ratio * half + 0.5),
+        )
     elif fault == "residual":
         layer = replace(layer, residual_multiplier=layer.residual_multiplier - 1)
     else:
         own = replace(own, **{fault: getattr(own, fault) - np.sign(getattr(own, fault))})
-    spoilt = replace(whole, layers=tuple(layer if old.name == layer.name else old for old in whole.layers))
+    spoilt = replace(
+        whole, layers=tuple(layer if old.name == layer.name else old for old in whole.layers)
+    )
     rule = {"m of the pool": "m", "residual": "residual_multiplier"}.get(fault, fault)
     with pytest.raises(AssertionError, match=f"layer '{layer.name}': .*{rule} must be"):
         integer_check.check_nearest(spoilt, folded, {**weights, layer.name: own})
@@ -101,11 +118,16 @@ def test_truncated_multipliers_are_refused(trained, monkeypatch):
 
 
 def test_golden_images_of_all_classes_show_a_single_weight_off_by_one(trained, digits):
-    """20 images, the classes in turn, see nearly every change; 4 of one class, as a class-sorted folder begins, miss many."""
+    """20 images, the classes in turn, see nearly every change; 4 of one class, as a class-sorted
+    folder begins, miss many.
+    """
     network, _, folded = trained
     whole, weights = export.integers(network, folded)
     test = digits.test
-    chosen = {"spread": datasets.in_turn(test.labels, 20), "one class": np.flatnonzero(test.labels == 0)[:4]}
+    chosen = {
+        "spread": datasets.in_turn(test.labels, 20),
+        "one class": np.flatnonzero(test.labels == 0)[:4],
+    }
     images = {name: test.images[index].astype(np.int64) for name, index in chosen.items()}
     before = {name: golden.evaluate(whole, weights, own) for name, own in images.items()}
     rng, seen = np.random.default_rng(0), dict.fromkeys(images, 0)
@@ -118,6 +140,9 @@ def test_golden_images_of_all_classes_show_a_single_weight_off_by_one(trained, d
         changed = {**weights, name: replace(weights[name], weight=weight)}
         for kind, own in images.items():
             after = golden.evaluate(whole, changed, own)
-            seen[kind] += any(not np.array_equal(after[layer.name], before[kind][layer.name]) for layer in whole.layers)
+            seen[kind] += any(
+                not np.array_equal(after[layer.name], before[kind][layer.name])
+                for layer in whole.layers
+            )
     assert seen["spread"] >= 0.9 * 60
     assert seen["spread"] >= 1.2 * seen["one class"]

@@ -10,7 +10,11 @@ from autonba.config import SearchConfig
 from autonba.errors import BundleError, CapacityError, SpecError
 from autonba.search import front
 
-FOUND = {1000.0: (0.9, 2000), 2000.0: (0.8, 2500), 4000.0: (0.7, 2400)}  # limit -> accuracy, images a second
+FOUND = {
+    1000.0: (0.9, 2000),
+    2000.0: (0.8, 2500),
+    4000.0: (0.7, 2400),
+}  # limit -> accuracy, images a second
 
 
 @pytest.fixture
@@ -52,22 +56,35 @@ def test_front_holds_the_points_that_no_other_beats(fake, tmp_path):
     assert [found["joint", limit]["best"] for limit in FOUND] == [True, True, False]
     assert "another is better in both" in lines[2]
     assert "95.00 % of validation and 10.00 % of test images" in lines[0]
-    assert (found["joint", 1000.0]["val_accuracy"], found["joint", 1000.0]["test_accuracy"]) == pytest.approx((0.95, 0.1))
+    assert (
+        found["joint", 1000.0]["val_accuracy"],
+        found["joint", 1000.0]["test_accuracy"],
+    ) == pytest.approx((0.95, 0.1))
     assert found["joint", 1000.0]["energy_uj"] == pytest.approx(2.0)
 
 
 def test_a_limit_out_of_reach_is_told_and_the_others_go_on(fake, tmp_path):
-    lines = front.sweep(SearchConfig(out=str(tmp_path)), "min_fps", [9000.0, 1000.0], progress=False, resume=False)
+    lines = front.sweep(
+        SearchConfig(out=str(tmp_path)), "min_fps", [9000.0, 1000.0], progress=False, resume=False
+    )
     assert "at most 8000.0 images/s" in lines[0]
     assert points(tmp_path)["joint", 9000.0]["refused"]
     with pytest.raises(CapacityError, match="no value of min_fps could be met"):
-        front.sweep(SearchConfig(out=str(tmp_path)), "min_fps", [9000.0], progress=False, resume=False)
+        front.sweep(
+            SearchConfig(out=str(tmp_path)), "min_fps", [9000.0], progress=False, resume=False
+        )
 
 
 def test_strategies_share_a_front_and_a_second_run_replaces_its_own(fake, tmp_path):
     config = SearchConfig(out=str(tmp_path))
     for strategy in ("joint", "sequential", "sequential"):
-        front.sweep(replace(config, strategy=strategy), "min_fps", [1000.0, 2000.0], progress=False, resume=False)
+        front.sweep(
+            replace(config, strategy=strategy),
+            "min_fps",
+            [1000.0, 2000.0],
+            progress=False,
+            resume=False,
+        )
     found = points(tmp_path)
     assert len(found) == len(json.loads((tmp_path / "front.json").read_text())["points"]) == 4
     assert not found["sequential", 1000.0]["best"]
@@ -85,7 +102,10 @@ def test_a_sweep_of_a_resource_keeps_the_limit_apart_from_what_is_used(fake, tmp
     front.sweep(config, "min_fps", [1000.0, 2000.0], progress=False, resume=False)
     lines = front.sweep(config, "dsp", [2000.0, 4000.0], progress=False, resume=False)
     found = read_json(tmp_path / "front.json")["points"]
-    assert [(p["limit"], p["value"], p["dsp"]) for p in found if p["limit"] == "dsp"] == [("dsp", 2000.0, 1), ("dsp", 4000.0, 1)]
+    assert [(p["limit"], p["value"], p["dsp"]) for p in found if p["limit"] == "dsp"] == [
+        ("dsp", 2000.0, 1),
+        ("dsp", 4000.0, 1),
+    ]
     assert len(found) == 4
     assert any("dsp 4000" in line for line in lines)
 
@@ -93,11 +113,15 @@ def test_a_sweep_of_a_resource_keeps_the_limit_apart_from_what_is_used(fake, tmp
 def test_a_front_that_test_images_chose_is_refused(fake, tmp_path):
     write_json(tmp_path / "front.json", {"schema_version": 1, "points": []})
     with pytest.raises(BundleError, match="schema_version must be 2"):
-        front.sweep(SearchConfig(out=str(tmp_path)), "min_fps", [1000.0], progress=False, resume=False)
+        front.sweep(
+            SearchConfig(out=str(tmp_path)), "min_fps", [1000.0], progress=False, resume=False
+        )
     assert fake == []
 
 
 def test_a_bad_value_is_found_before_the_first_search(fake, tmp_path):
     with pytest.raises(SpecError, match="min_fps must be a number"):
-        front.sweep(SearchConfig(out=str(tmp_path)), "min_fps", [1000.0, -1.0], progress=False, resume=False)
+        front.sweep(
+            SearchConfig(out=str(tmp_path)), "min_fps", [1000.0, -1.0], progress=False, resume=False
+        )
     assert fake == []

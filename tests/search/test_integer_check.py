@@ -1,4 +1,6 @@
-"""The integer network beside the fake-quantized one: differences are counted as they are, faults of the arithmetic are raised."""
+"""The integer network beside the fake-quantized one: differences are counted as they are, faults of
+the arithmetic are raised.
+"""
 
 from dataclasses import replace
 
@@ -16,7 +18,8 @@ def integer(trained):
 
 
 def plain_digits(network, folded, image, *, rounded_biases=None):
-    """Every rounded map of the fake-quantized network for one image: plain loops over scales of model.npz; biases as trained.
+    """Every rounded map of the fake-quantized network for one image: plain loops over scales of
+    model.npz; biases as trained.
 
     `rounded_biases`: integers in their place.
     """
@@ -25,7 +28,9 @@ def plain_digits(network, folded, image, *, rounded_biases=None):
         x = maps[layer.input]
         if layer.op == "shuffle":
             scales[layer.name] = scales[layer.input]
-            maps[layer.name] = x.reshape(layer.groups, -1, *x.shape[1:]).transpose(1, 0, 2, 3).reshape(x.shape)
+            maps[layer.name] = (
+                x.reshape(layer.groups, -1, *x.shape[1:]).transpose(1, 0, 2, 3).reshape(x.shape)
+            )
             continue
         own = folded[layer.name]
         if layer.op == "global_pool":
@@ -34,8 +39,11 @@ def plain_digits(network, folded, image, *, rounded_biases=None):
             high = 2 ** (layer.weight_bits - 1) - 1
             s = own.weight_scale[:, None, None, None]
             w = np.clip(np.floor(own.weight / s + 0.5), -high, high) * s
-            b = own.bias if rounded_biases is None else (
-                rounded_biases[layer.name].bias * own.weight_scale * scales[layer.input])
+            b = (
+                own.bias
+                if rounded_biases is None
+                else (rounded_biases[layer.name].bias * own.weight_scale * scales[layer.input])
+            )
             (py, px), (sy, sx), (kh, kw) = layer.padding, layer.stride, layer.kernel
             padded = np.pad(x, ((0, 0), (py, py), (px, px)))
             rows, columns = (padded.shape[1] - kh) // sy + 1, (padded.shape[2] - kw) // sx + 1
@@ -44,38 +52,60 @@ def plain_digits(network, folded, image, *, rounded_biases=None):
                 first = o // (layer.out_channels // layer.groups) * inputs
                 for row in range(rows):
                     for column in range(columns):
-                        part = padded[first : first + inputs, row * sy : row * sy + kh, column * sx : column * sx + kw]
+                        part = padded[
+                            first : first + inputs,
+                            row * sy : row * sy + kh,
+                            column * sx : column * sx + kw,
+                        ]
                         y[o, row, column] = (part * w[o]).sum() + b[o]
         if layer.residual is not None:
             y = y + maps[layer.residual]
         if not layer.raw:
-            low, high = (-(2 ** (layer.bits - 1)), 2 ** (layer.bits - 1) - 1) if layer.signed else (0, 2**layer.bits - 1)
+            low, high = (
+                (-(2 ** (layer.bits - 1)), 2 ** (layer.bits - 1) - 1)
+                if layer.signed
+                else (0, 2**layer.bits - 1)
+            )
             scales[layer.name] = float(own.scale[0])
             y = np.clip(np.floor(y / scales[layer.name] + 0.5), low, high) * scales[layer.name]
         maps[layer.name] = y
-    return {layer.name: maps[layer.name] / scales[layer.name] for layer in network.layers if not layer.raw}
+    return {
+        layer.name: maps[layer.name] / scales[layer.name]
+        for layer in network.layers
+        if not layer.raw
+    }
 
 
 def test_the_fake_quantized_network_has_the_trained_scales_and_biases(trained, digits, integer):
-    """Against loops that know model.npz alone; the network of rounded biases is another, so the two can be told apart."""
+    """Against loops that know model.npz alone; the network of rounded biases is another, so the two
+    can be told apart.
+    """
     network, _, folded = trained
     image = digits.test.images[0]
-    found = reference.evaluate_quantized(network, reference.trained_constants(network, folded), image[None])
+    found = reference.evaluate_quantized(
+        network, reference.trained_constants(network, folded), image[None]
+    )
     wanted = plain_digits(network, folded, image)
-    off = sum(int((np.abs(found[name][0] - values) > 1e-6).sum()) for name, values in wanted.items())
+    off = sum(
+        int((np.abs(found[name][0] - values) > 1e-6).sum()) for name, values in wanted.items()
+    )
     assert off == 0
     other = plain_digits(network, folded, image, rounded_biases=integer[1])
     assert any(np.abs(found[name][0] - values).max() > 0.5 for name, values in other.items())
 
 
 def test_differences_are_counted_as_they_are(trained, digits, integer):
-    """Elements, largest difference and classes, counted again here; and rounding does change something."""
+    """Elements, largest difference and classes, counted again here; and rounding does change
+    something.
+    """
     network, _, folded = trained
     whole, weights = integer
     images = digits.test.images[:130]
     found = integer_check.compare(whole, folded, weights, images)
     exact = golden.evaluate(whole, weights, images.astype(np.int64))
-    real = reference.evaluate_quantized(network, reference.trained_constants(network, folded), images)
+    real = reference.evaluate_quantized(
+        network, reference.trained_constants(network, folded), images
+    )
     names = [layer.name for layer in network.layers if not layer.raw]
     apart = np.concatenate([np.abs(exact[n] - real[n]).ravel() for n in names])
     assert found.difference.images == 130
@@ -96,30 +126,48 @@ def test_causes_change_one_thing_alone(trained, digits, integer):
     whole, weights = integer
     scales = export.tensor_scales(network, folded)
     on_digits = {
-        layer.name: replace(own, bias=weights[layer.name].bias * own.weight_scale * scales[layer.input])
-        if layer.op == "conv" else own
-        for layer in network.layers if layer.op != "shuffle" for own in [folded[layer.name]]
-    }  # fmt: skip
+        layer.name: (
+            replace(own, bias=weights[layer.name].bias * own.weight_scale * scales[layer.input])
+            if layer.op == "conv"
+            else own
+        )
+        for layer in network.layers
+        if layer.op != "shuffle"
+        for own in [folded[layer.name]]
+    }
     causes = integer_check.compare(whole, on_digits, weights, digits.test.images[:100]).causes
     assert causes["rounded_biases"].differing_elements <= 2  # ties, at most
     assert causes["rounded_multipliers"].differing_elements > 20
 
 
 @pytest.mark.parametrize("field", ["m", "bias", "residual_multiplier", "shift"])
-def test_a_golden_model_that_computes_otherwise_is_raised(trained, digits, integer, field, monkeypatch):
+def test_a_golden_model_that_computes_otherwise_is_raised(
+    trained, digits, integer, field, monkeypatch
+):
     """The golden model reads an integer wrongly; the other evaluation does not."""
     _, _, folded = trained
     whole, weights = integer
-    right, adds = golden.evaluate, next(layer for layer in whole.layers if layer.residual is not None)
+    right, adds = (
+        golden.evaluate,
+        next(layer for layer in whole.layers if layer.residual is not None),
+    )
 
     def wrong(network, own, images):
         if field in ("m", "bias"):
-            own = {**own, adds.name: replace(own[adds.name], **{field: getattr(own[adds.name], field) + 9})}
+            own = {
+                **own,
+                adds.name: replace(own[adds.name], **{field: getattr(own[adds.name], field) + 9}),
+            }
         else:
             bad = replace(adds, **{field: getattr(adds, field) * 9 // 10})
-            network = replace(network, layers=tuple(bad if layer.name == adds.name else layer for layer in network.layers))
+            network = replace(
+                network,
+                layers=tuple(bad if layer.name == adds.name else layer for layer in network.layers),
+            )
         return right(network, own, images)
 
     monkeypatch.setattr(integer_check, "evaluate", wrong)
     with pytest.raises(AssertionError, match=f"layer '{adds.name}': the golden model"):
-        integer_check.compare(whole, folded, weights, digits.test.images[datasets.in_turn(digits.test.labels, 20)])
+        integer_check.compare(
+            whole, folded, weights, digits.test.images[datasets.in_turn(digits.test.labels, 20)]
+        )

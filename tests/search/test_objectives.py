@@ -37,7 +37,9 @@ def test_a_broken_limit_outweighs_the_objective():
 
 
 def test_constraints_become_cycles_and_picojoules():
-    limits = goal(BOARD, 50.0, min_fps=1000.0, max_latency_ms=2.0, max_energy_uj=3.0, resources={"dsp": 40}).limits
+    limits = goal(
+        BOARD, 50.0, min_fps=1000.0, max_latency_ms=2.0, max_energy_uj=3.0, resources={"dsp": 40}
+    ).limits
     assert limits["cycles"] == 50_000
     assert limits["latency"] == 100_000
     assert limits["energy"] == 3e6
@@ -50,7 +52,9 @@ def test_exact_figures_are_compared_with_every_limit():
     assert wanted.excess({"cycles": 150.0, "dsp": 10.0}) == {"cycles": 1.5}
 
 
-@pytest.mark.parametrize("settings", [{"objective": "speed"}, {"min_fps": 0.0}, {"max_energy_uj": -1.0}])
+@pytest.mark.parametrize(
+    "settings", [{"objective": "speed"}, {"min_fps": 0.0}, {"max_energy_uj": -1.0}]
+)
 def test_unknown_objectives_and_empty_limits_are_refused(settings):
     with pytest.raises(SpecError, match=r"objective must be one of|must be a number above 0"):
         goal(BOARD, 50.0, **settings)

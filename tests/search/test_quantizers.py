@@ -39,7 +39,10 @@ def gradients(y, *inputs):
 
 
 def close(a, b, tolerance=2e-6):
-    return all(torch.allclose(x, y, rtol=1e-5, atol=tolerance * float(y.abs().max())) for x, y in zip(a, b, strict=True))
+    return all(
+        torch.allclose(x, y, rtol=1e-5, atol=tolerance * float(y.abs().max()))
+        for x, y in zip(a, b, strict=True)
+    )
 
 
 def sample(shape):
@@ -63,20 +66,30 @@ def test_activation_is_the_textbook_chain_with_its_gradients(signed, order):
     fast, slow = (f(x, scale, 4, signed) for f in (quantize_activation, plain_activation))
     assert torch.equal(fast, slow)
     assert fast.stride() == x.stride() or order == (3, 2, 1, 0)
-    assert close(gradients(fast, x, scale), gradients(slow, x, scale), 1e-3)  # the scale's sum cancels
+    assert close(
+        gradients(fast, x, scale), gradients(slow, x, scale), 1e-3
+    )  # the scale's sum cancels
 
 
 @pytest.mark.parametrize("signed", [False, True])
 @pytest.mark.parametrize("b", [[0.2, 0.5, 0.3], [0.0, 1.0, 0.0]])
 def test_mixtures_are_sums_and_reach_every_bitwidth(signed, b):
-    x, w, b_J, bits = sample((2, 4, 6, 6)), sample((4, 2, 3, 3)), torch.tensor(b, requires_grad=True), (3, 5, 8)
+    x, w, b_J, bits = (
+        sample((2, 4, 6, 6)),
+        sample((4, 2, 3, 3)),
+        torch.tensor(b, requires_grad=True),
+        (3, 5, 8),
+    )
     extent = peak(x, signed) * 0.7
     fast = mixed_activation(x, extent, bits, signed, b_J)
     terms = [plain_activation(x, extent / value_range(n, signed)[1], n, signed) for n in bits]
     slow = sum(b * t for b, t in zip(b_J, terms, strict=True))
     assert torch.equal(fast, slow)
     assert close(gradients(fast, x, b_J), gradients(slow, x, b_J))
-    fast, slow = mixed_weight(w, bits, b_J), sum(b * plain_weight(w, n) for b, n in zip(b_J, bits, strict=True))
+    fast, slow = (
+        mixed_weight(w, bits, b_J),
+        sum(b * plain_weight(w, n) for b, n in zip(b_J, bits, strict=True)),
+    )
     assert torch.equal(fast, slow)
     assert close(gradients(fast, w, b_J), gradients(slow, w, b_J))
 
@@ -84,7 +97,9 @@ def test_mixtures_are_sums_and_reach_every_bitwidth(signed, b):
 def test_mixtures_keep_one_map_for_backward_whatever_the_bitwidths():
     kept = []
     x = sample((2, 4, 6, 6))
-    with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t.numel()) or t, lambda t: t):
+    with torch.autograd.graph.saved_tensors_hooks(
+        lambda t: kept.append(t.numel()) or t, lambda t: t
+    ):
         mixed_activation(x, torch.tensor(3.0), (2, 3, 4, 6, 8), False, torch.full((5,), 0.2))
     assert sum(kept) == x.numel() + 1 + 5
 
@@ -120,7 +135,9 @@ def test_activation_equals_requantizer(bits, signed):
     rng = np.random.default_rng(1)
     acc = rng.integers(-5000, 5000, (50, 4))
     found = multipliers(np.array([0.01, 0.037, 0.002, 0.05]), 0.0)
-    exact = Requantization(shift=found.s, residual_multiplier=0, bits=bits, signed=signed).compute(acc, found.m)
+    exact = Requantization(shift=found.s, residual_multiplier=0, bits=bits, signed=signed).compute(
+        acc, found.m
+    )
     real = torch.as_tensor(acc * found.m * 2.0**-found.s)
     fake = quantize_activation(real, torch.tensor(1.0, dtype=torch.float64), bits, signed)
     assert np.array_equal(exact, fake.numpy())
@@ -148,7 +165,15 @@ def test_scale_gradient_keeps_the_value_and_scales_the_gradient():
 def test_weights_round_half_up():
     w = torch.tensor([[127.0, 0.5, 1.5, 2.5, -0.5, -1.5, -2.5]]).reshape(1, 7, 1, 1)  # a scale of 1
     assert quantize_weight(w, 8).flatten().tolist() == [127, 1, 2, 3, 0, -1, -2]
-    assert mixed_weight(w, (8, 8), torch.tensor([0.5, 0.5])).flatten().tolist() == [127, 1, 2, 3, 0, -1, -2]
+    assert mixed_weight(w, (8, 8), torch.tensor([0.5, 0.5])).flatten().tolist() == [
+        127,
+        1,
+        2,
+        3,
+        0,
+        -1,
+        -2,
+    ]
 
 
 def test_the_scale_of_a_tiny_channel_is_bounded_by_the_largest():
@@ -166,9 +191,15 @@ def test_the_peak_of_a_signed_map_may_be_negative():
 
 
 def test_zeros_do_not_count_for_the_first_scale():
-    """A map is as large as its live values, whatever share of it ReLU or dead channels leave at 0."""
+    """A map is as large as its live values, whatever share of it ReLU or dead channels leave at
+    0.
+    """
     live = torch.rand(1000, generator=torch.Generator().manual_seed(1)) + 0.5
     dense = float(initial_scale(live, 4, False))
     assert dense == pytest.approx(2 * float(live.mean()) / 15**0.5, rel=1e-5)
-    assert float(initial_scale(torch.cat([live, torch.zeros(9000)]), 4, False)) == pytest.approx(dense, rel=1e-5)
-    assert float(initial_scale(torch.cat([live, torch.full((9000,), 1e-8)]), 4, False)) == pytest.approx(dense, rel=1e-5)
+    assert float(initial_scale(torch.cat([live, torch.zeros(9000)]), 4, False)) == pytest.approx(
+        dense, rel=1e-5
+    )
+    assert float(
+        initial_scale(torch.cat([live, torch.full((9000,), 1e-8)]), 4, False)
+    ) == pytest.approx(dense, rel=1e-5)

@@ -23,7 +23,9 @@ from autonba.search.evaluate import evaluate
 from autonba.search.spaces import Choice
 
 BOARD = find_board("ulx3s-85f")
-TINY = run.Plan(warm_epochs=1, search_epochs=1, das_samples=128, das_steps=5, float_epochs=2, quantized_epochs=3)
+TINY = run.Plan(
+    warm_epochs=1, search_epochs=1, das_samples=128, das_steps=5, float_epochs=2, quantized_epochs=3
+)
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +38,10 @@ def folder(tmp_path_factory):
         for n in range(60):
             stripes = np.tile((np.arange(8) // 2 % 2 * 180)[:, None], (1, 8))
             pixels = np.clip(
-                (stripes if name == "across" else stripes.T)[..., None] + rng.integers(0, 60, (8, 8, 3)), 0, 255
+                (stripes if name == "across" else stripes.T)[..., None]
+                + rng.integers(0, 60, (8, 8, 3)),
+                0,
+                255,
             )
             Image.fromarray(pixels.astype(np.uint8)).save(root / name / f"{n:02}.png")
     return root
@@ -50,7 +55,15 @@ def tiny(monkeypatch):
 
 def start(folder, out, **more):
     return run.search(
-        **{"dataset": str(folder), "board": BOARD, "out": out, "effort": "quick", "progress": False, "seed": 2} | more
+        **{
+            "dataset": str(folder),
+            "board": BOARD,
+            "out": out,
+            "effort": "quick",
+            "progress": False,
+            "seed": 2,
+        }
+        | more
     )
 
 
@@ -85,7 +98,10 @@ def test_bundle_is_whole_and_legal(bundle):
     assert set(found["by_cause"]) == {"rounded_biases", "rounded_multipliers"}
     assert report["accelerator"]["cycles_bound"] == mapped.bottleneck
     assert report["accelerator"]["random"]["count"] == 10
-    assert all(report["accelerator"]["resources"][n] <= limit for n, limit in again.design.constraints.items())
+    assert all(
+        report["accelerator"]["resources"][n] <= limit
+        for n, limit in again.design.constraints.items()
+    )
     assert not (bundle.path / "search" / "checkpoints").exists()
     assert set(digests(bundle.path)) == {
         "design.json",
@@ -118,44 +134,66 @@ def test_documents_name_every_key_of_the_report(bundle):
     assert len(named) == len(set(named)) > 40
     patterns = {name: re.sub(r"<\w+>", r"[a-z_]+", re.escape(name)) for name in named}
     found = set(leaves(json.loads((bundle.path / "report" / "search.json").read_text())))
-    assert sorted(key for key in found if not any(re.fullmatch(p, key) for p in patterns.values())) == []
-    unused = [name for name, p in patterns.items() if not any(re.fullmatch(p, key) for key in found)]
+    assert (
+        sorted(key for key in found if not any(re.fullmatch(p, key) for p in patterns.values()))
+        == []
+    )
+    unused = [
+        name for name, p in patterns.items() if not any(re.fullmatch(p, key) for key in found)
+    ]
     assert unused == ["joint_search.looked_at"]  # of strategies that look at networks one by one
 
 
 def test_evaluate_agrees_with_the_report(bundle, folder):
     report = json.loads((bundle.path / "report" / "search.json").read_text())
     differing = report["integer_against_quantized"]["differing_predictions"]
-    assert evaluate(Bundle(bundle.path), str(folder)) == {**report["accuracy"], "differing_predictions": differing}
+    assert evaluate(Bundle(bundle.path), str(folder)) == {
+        **report["accuracy"],
+        "differing_predictions": differing,
+    }
 
 
 def test_the_report_shows_what_rounding_changed(bundle, tmp_path):
     shutil.copytree(bundle.path, tmp_path / "copy")
     page = write_report(Bundle(tmp_path / "copy"))[1].read_text()
-    counted = json.loads((bundle.path / "report" / "search.json").read_text())["integer_against_quantized"]
+    counted = json.loads((bundle.path / "report" / "search.json").read_text())[
+        "integer_against_quantized"
+    ]
     row = page[page.index("<td>biases alone</td>") :].split("</tr>")[0]
     assert f"{counted['by_cause']['rounded_biases']['elements']:,}" in row
     path = tmp_path / "copy" / "report" / "search.json"
     path.write_text(path.read_text().replace('"digest": "', '"digest": "0'))
-    assert "biases alone" not in write_report(Bundle(tmp_path / "copy"))[1].read_text()  # figures of another design
+    assert (
+        "biases alone" not in write_report(Bundle(tmp_path / "copy"))[1].read_text()
+    )  # figures of another design
 
 
 def test_every_training_logs_the_validation_images_held_back(bundle):
-    lines = [json.loads(line) for line in (bundle.path / "search" / "log.jsonl").read_text().splitlines()]
+    lines = [
+        json.loads(line) for line in (bundle.path / "search" / "log.jsonl").read_text().splitlines()
+    ]
     trained = [line for line in lines if line["phase"] in ("float", "quantized")]
     assert len(trained) == 5
-    assert all(abs(line["val_accuracy"] * 2 - round(line["val_accuracy"] * 2)) < 1e-6 for line in trained)
+    assert all(
+        abs(line["val_accuracy"] * 2 - round(line["val_accuracy"] * 2)) < 1e-6 for line in trained
+    )
 
 
 @pytest.mark.parametrize("large", [False, True])
-def test_training_sees_no_test_image_and_is_measured_on_none_it_sees(folder, tmp_path, monkeypatch, large):
+def test_training_sees_no_test_image_and_is_measured_on_none_it_sees(
+    folder, tmp_path, monkeypatch, large
+):
     """Large data sets have a plan of their own, and the same splits."""
     monkeypatch.setattr(run, "LARGE", 10 if large else 10**6)
     monkeypatch.setitem(run.LARGE_EFFORTS, "quick", TINY)
     monkeypatch.setattr(run.Run, "check_possible", lambda self: None)
     choices = [Choice(operator="skip", bits=4)] * 5
     monkeypatch.setattr(run.Run, "joint", lambda self: (choices, {}))
-    monkeypatch.setattr(run.Run, "fitting", lambda self, own: (own, spaces.network(self.space, own, (3, 8, 8), ("a", "b"))))
+    monkeypatch.setattr(
+        run.Run,
+        "fitting",
+        lambda self, own: (own, spaces.network(self.space, own, (3, 8, 8), ("a", "b"))),
+    )
     seen = []
 
     def fit(model, split, recipe, *, val, **more):
@@ -209,7 +247,9 @@ def test_same_seed_same_bytes_from_scratch(bundle, folder, tmp_path):
 
 
 def test_impossible_limits_are_named_before_training(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(strategies, "search", lambda *a, **k: pytest.fail("searched where nothing can fit"))
+    monkeypatch.setattr(
+        strategies, "search", lambda *a, **k: pytest.fail("searched where nothing can fit")
+    )
     with pytest.raises(CapacityError, match=r"lut on ulx3s-85f, and the limit is 500"):
         start(folder, tmp_path, constraints={"lut": 500})
 
@@ -237,14 +277,35 @@ def settings_of(folder, monkeypatch, **more):
     return kept[0]
 
 
-@pytest.mark.parametrize("change", [
-    {"seed": 3}, {"board": find_board("arty-a7-35t")}, {"clock_mhz": 30.0}, {"constraints": {"dsp": 20}},
-    {"constraints": {"min_fps": 10.0}}, {"constraints": {"max_latency_ms": 100.0}}, {"constraints": {"max_energy_uj": 1e6}},
-    {"space": "cifar-small"}, {"bits": [4, 8]}, {"objective": "energy"}, {"strategy": "random"}, {"bitwidths": "hard"},
-    {"paths": 1}, {"level": "one-level"}, {"offset": False}, {"correction": False}, {"augmentation": "none"}, {"val_size": 0.5},
-    {"test_size": 0.5}, {"given": {"float_epochs": 1}}, {"given": {"batch": 7}}, {"given": {"search_images": 9}},
-    {"compute": Compute(precision="bf16")},
-], ids=str)
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seed": 3},
+        {"board": find_board("arty-a7-35t")},
+        {"clock_mhz": 30.0},
+        {"constraints": {"dsp": 20}},
+        {"constraints": {"min_fps": 10.0}},
+        {"constraints": {"max_latency_ms": 100.0}},
+        {"constraints": {"max_energy_uj": 1e6}},
+        {"space": "cifar-small"},
+        {"bits": [4, 8]},
+        {"objective": "energy"},
+        {"strategy": "random"},
+        {"bitwidths": "hard"},
+        {"paths": 1},
+        {"level": "one-level"},
+        {"offset": False},
+        {"correction": False},
+        {"augmentation": "none"},
+        {"val_size": 0.5},
+        {"test_size": 0.5},
+        {"given": {"float_epochs": 1}},
+        {"given": {"batch": 7}},
+        {"given": {"search_images": 9}},
+        {"compute": Compute(precision="bf16")},
+    ],
+    ids=str,
+)
 def test_a_checkpoint_is_of_a_run_with_the_same_arguments(folder, monkeypatch, change):
     """Whatever changes the result keeps the phases of another run from being taken up."""
     assert settings_of(folder, monkeypatch) == settings_of(folder, monkeypatch)
@@ -258,7 +319,9 @@ def test_images_of_the_search_are_of_every_class():
     whole = Dataset(name="sorted", classes=tuple("abcd"), train=split, val=split, test=split)
 
     def searched(count, seed):
-        return run.Run.searched(SimpleNamespace(plan=SimpleNamespace(search_images=count), data=whole, seed=seed)).train
+        return run.Run.searched(
+            SimpleNamespace(plan=SimpleNamespace(search_images=count), data=whole, seed=seed)
+        ).train
 
     found = searched(80, 1)
     assert len(found) == 80

@@ -65,7 +65,9 @@ def test_mass_of_the_k_logits_is_kept():
     after[1] += 0.3  # as Adam's momentum does
     sampling.keep_mass(after, before, (2, 0))
     chosen = torch.tensor([0, 2])
-    assert torch.logsumexp(after[chosen], 0) == pytest.approx(float(torch.logsumexp(before[chosen], 0)), abs=1e-6)
+    assert torch.logsumexp(after[chosen], 0) == pytest.approx(
+        float(torch.logsumexp(before[chosen], 0)), abs=1e-6
+    )
     assert after[1] == before[1]
     assert after[3] == before[3]
     assert after[2] - after[0] == pytest.approx(
@@ -102,7 +104,9 @@ def test_backward_reaches_k_alphas_but_the_weights_of_one_path(net):
     for n, paths in enumerate(draw.paths):
         assert {i for i in range(4) if net.alpha.grad[n, i] != 0} == set(paths.index)
         for i, path in enumerate(net.blocks[n]):
-            touched = any(p.grad is not None and bool((p.grad != 0).any()) for p in path.parameters())
+            touched = any(
+                p.grad is not None and bool((p.grad != 0).any()) for p in path.parameters()
+            )
             assert touched == (i == paths.index[0] and bool(path.chain))
 
 
@@ -123,7 +127,10 @@ def test_soft_bits_mix_tensors_and_hard_bits_choose_one(net):
     x = torch.rand(2, 4, 6, 6)
     eye = torch.eye(3)
     soft = torch.tensor([0.2, 0.3, 0.5])
-    w = sum(s * sampled for s, sampled in zip(soft, [_weights(layer, b) for b in (4, 6, 8)], strict=True))
+    w = sum(
+        s * sampled
+        for s, sampled in zip(soft, [_weights(layer, b) for b in (4, 6, 8)], strict=True)
+    )
     y = torch.relu(layer.norm(torch.nn.functional.conv2d(x, w)))
     from autonba.search.quantizers import quantize_activation
 
@@ -182,7 +189,9 @@ def test_temperature_falls_from_first_to_last(shape):
 
 @pytest.mark.parametrize("temperature", [0.3, 5.0])
 def test_the_temperature_sharpens_a_draw_and_does_not_choose_it(temperature):
-    """The largest weight follows the logits at every temperature; how much larger it is follows the temperature."""
+    """The largest weight follows the logits at every temperature; how much larger it is follows the
+    temperature.
+    """
     logits = torch.tensor([0.0, 1.0, 2.0]).log_softmax(0)
     g = generator()
     draws = torch.stack([sampling.soft_sample(logits, temperature, g) for _ in range(4000)])

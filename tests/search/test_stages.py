@@ -1,4 +1,6 @@
-"""The staged space: its tables are the exact costs, its graph and its engines agree with them, and proofs hold."""
+"""The staged space: its tables are the exact costs, its graph and its engines agree with them, and
+proofs hold.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +43,9 @@ def xc7() -> StagedProblem:
 
 def drawn(problem: StagedProblem, count: int, seed: int = 1) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
-    return torch.stack([torch.randint(size, (count,), generator=generator) for size in problem.sizes], dim=1)
+    return torch.stack(
+        [torch.randint(size, (count,), generator=generator) for size in problem.sizes], dim=1
+    )
 
 
 def test_cycles_dsp_and_block_ram_are_exact_and_the_rest_is_close(problem: StagedProblem) -> None:
@@ -115,8 +119,14 @@ def test_nothing_beats_the_proof(xc7: StagedProblem) -> None:
     for seed in (2, 3, 4):
         found = differentiable(xc7, seed=seed, evaluations=400_000)
         assert found.feasible
-        assert bound.objective <= float(xc7.evaluate(found.choice[None]).cycles) <= 1.01 * bound.objective
-    assert start.feasible is False or float(xc7.evaluate(start.choice[None]).cycles) >= bound.objective
+        assert (
+            bound.objective
+            <= float(xc7.evaluate(found.choice[None]).cycles)
+            <= 1.01 * bound.objective
+        )
+    assert (
+        start.feasible is False or float(xc7.evaluate(start.choice[None]).cycles) >= bound.objective
+    )
 
 
 @pytest.mark.parametrize("weights", [{"energy": 1.0}, {"dsp": 1.0}])
@@ -157,7 +167,9 @@ def test_a_response_keeps_the_target_and_is_cheap(xc7: StagedProblem) -> None:
         assert choice is not None
         own = xc7.evaluate(choice[None])
         assert float(own.cycles) <= target
-        assert float(sum(price * own.metric(name) for name, price in prices.items())) < float(total[costs.cycles <= target].min())
+        assert float(sum(price * own.metric(name) for name, price in prices.items())) < float(
+            total[costs.cycles <= target].min()
+        )
     assert response.respond(1.0, prices) is None
 
 
@@ -169,7 +181,10 @@ def test_what_is_assembled_keeps_every_limit_where_no_response_does(xc7: StagedP
     random = np.random.default_rng(5)
     within = []
     for _ in range(60):
-        choice = response.respond(target, dict(zip(limits, random.random(len(limits)) / list(limits.values()), strict=True)))
+        choice = response.respond(
+            target,
+            dict(zip(limits, random.random(len(limits)) / list(limits.values()), strict=True)),
+        )
         assert choice is not None
         within.append(bool(xc7.goal.feasible(xc7.evaluate(choice[None]))))
     found = response.assemble(target, {}, 400)
@@ -190,7 +205,10 @@ def test_words_of_depthwise_layers_are_those_of_the_mapping() -> None:
         into = int(random.choice([1, 4, 16, 32]))
         order = tuple(range(channels))
         if channels > 1:
-            assert depthwise_words(channels, out, into) == _word_nest(channels, out, into, order, order).words
+            assert (
+                depthwise_words(channels, out, into)
+                == _word_nest(channels, out, into, order, order).words
+            )
 
 
 def test_undominated_points() -> None:

@@ -26,7 +26,9 @@ def split(count, seed):
 
 @pytest.fixture(scope="module")
 def data():
-    return Dataset(name="noise", classes=("a", "b"), train=split(64, 0), val=split(32, 1), test=split(8, 2))
+    return Dataset(
+        name="noise", classes=("a", "b"), train=split(64, 0), val=split(32, 1), test=split(8, 2)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +48,9 @@ def target(space, **limits):
 @pytest.mark.parametrize("strategy", strategies.STRATEGIES)
 def test_every_strategy_names_a_network_of_the_space_and_repeats_it(strategy, data, space):
     def found():
-        return strategies.search(strategy, data, space, target(space), seed=3, method=METHOD, compute=Compute())
+        return strategies.search(
+            strategy, data, space, target(space), seed=3, method=METHOD, compute=Compute()
+        )
 
     choices, curves = found()
     assert len(choices) == len(space.blocks)
@@ -57,7 +61,10 @@ def test_every_strategy_names_a_network_of_the_space_and_repeats_it(strategy, da
 
 
 def test_unknown_strategy_is_refused():
-    with pytest.raises(SpecError, match="strategy must be one of joint, sequential, random, evolutionary, not 'grid'"):
+    with pytest.raises(
+        SpecError,
+        match="strategy must be one of joint, sequential, random, evolutionary, not 'grid'",
+    ):
         strategies.check("grid")
 
 
@@ -73,13 +80,20 @@ def test_children_are_made_of_their_parents_but_for_a_change(space):
 
 def test_looking_prefers_networks_that_keep_the_limit(data, space):
     """With a limit on cycles that only small networks keep, the best of many keeps it."""
-    free = JointSearch(data, space, target(space), strategies.method_of("random", METHOD), 1, Compute())
+    free = JointSearch(
+        data, space, target(space), strategies.method_of("random", METHOD), 1, Compute()
+    )
     free.run()
     strategies.look(free, evolve=False, seed=1, count=6)
     all_skip = [spaces.Choice(operator="skip", bits=4)] * len(space.blocks)
     least = free.cost.of_choices(all_skip)["cycles"]
     tight = JointSearch(
-        data, space, target(space, min_fps=50e6 / (1.05 * least)), strategies.method_of("random", METHOD), 1, Compute()
+        data,
+        space,
+        target(space, min_fps=50e6 / (1.05 * least)),
+        strategies.method_of("random", METHOD),
+        1,
+        Compute(),
     )
     tight.run()
     choices, _ = strategies.look(tight, evolve=True, seed=1, count=60)
@@ -125,9 +139,21 @@ def test_the_score_adds_loss_price_and_what_limits_are_exceeded_by():
 
     def joint(over):
         net = SimpleNamespace(network=lambda choices: None, fixed=lambda choices: None)
-        cost = SimpleNamespace(tabulate=lambda network: None, set_accelerator=lambda best: None, of_draw=lambda draw: {},
-                               price=lambda found, how: torch.tensor(0.25), excess=lambda found: over)
-        return SimpleNamespace(space=space, engine=engine, net=net, cost=cost, method=METHOD, loss=lambda choices, images: 0.5)
+        cost = SimpleNamespace(
+            tabulate=lambda network: None,
+            set_accelerator=lambda best: None,
+            of_draw=lambda draw: {},
+            price=lambda found, how: torch.tensor(0.25),
+            excess=lambda found: over,
+        )
+        return SimpleNamespace(
+            space=space,
+            engine=engine,
+            net=net,
+            cost=cost,
+            method=METHOD,
+            loss=lambda choices, images: 0.5,
+        )
 
     assert strategies.score(joint({}), [], 0.0) == pytest.approx(1.25)
     assert strategies.score(joint({"cycles": 0.9}), [], 0.0) == pytest.approx(1.25)

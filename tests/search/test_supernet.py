@@ -47,9 +47,13 @@ def data():
     rng = np.random.default_rng(0)
 
     def split(n):
-        return Split(images=rng.integers(0, 256, (n, 1, 8, 8), dtype=np.uint8), labels=np.arange(n) % 3)
+        return Split(
+            images=rng.integers(0, 256, (n, 1, 8, 8), dtype=np.uint8), labels=np.arange(n) % 3
+        )
 
-    return Dataset(name="noise", classes=("a", "b", "c"), train=split(48), val=split(24), test=split(6))
+    return Dataset(
+        name="noise", classes=("a", "b", "c"), train=split(48), val=split(24), test=split(6)
+    )
 
 
 def joint(data, *, seed=1, limits=None, compute=None, text=SPACE, **method):
@@ -100,7 +104,9 @@ def test_without_architecture_steps_choices_stay_uniform(data):
 
 
 def test_offset_keeps_the_mass_of_what_was_not_sampled(data):
-    """With the shift, the log-sum-exp of a block's logits stays where it was, but for Adam's momentum."""
+    """With the shift, the log-sum-exp of a block's logits stays where it was, but for Adam's
+    momentum.
+    """
     ends = {}
     for offset in (True, False):
         search = joint(data, offset=offset, correction=False)
@@ -125,7 +131,9 @@ def test_a_search_stopped_at_any_step_goes_on_the_same(data, steps, tmp_path):
 
     stopped.one_step = stopping
     with pytest.raises(KeyboardInterrupt):
-        stopped.run(resumable=Resumable(tmp_path / "a.pt", seconds=0.0), log=Log(tmp_path / "own.jsonl"))
+        stopped.run(
+            resumable=Resumable(tmp_path / "a.pt", seconds=0.0), log=Log(tmp_path / "own.jsonl")
+        )
     torch.manual_seed(99)
     again = joint(data, seed=5)
     again.run(resumable=Resumable(tmp_path / "a.pt", resume=True), log=Log(tmp_path / "own.jsonl"))
@@ -164,7 +172,9 @@ def test_looking_at_a_network_changes_nothing(data):
 
 
 def test_a_network_is_looked_at_with_every_class_of_sorted_images(data):
-    """Validation images sorted by class, as folders hold them: whatever the number, all classes and not the first alone."""
+    """Validation images sorted by class, as folders hold them: whatever the number, all classes and
+    not the first alone.
+    """
     order = np.argsort(data.val.labels, kind="stable")
     search = joint(replace(data, val=data.val.take(order)))
     seen, plain = [], search.val.plain
@@ -179,7 +189,9 @@ def test_half_precision_searches_too(data):
     search.run()
     whole = joint(data)
     whole.run()
-    assert search.facts()["train_loss"][0] == pytest.approx(whole.facts()["train_loss"][0], rel=0.05)
+    assert search.facts()["train_loss"][0] == pytest.approx(
+        whole.facts()["train_loss"][0], rel=0.05
+    )
     assert search.facts()["train_loss"] != whole.facts()["train_loss"]
     assert all(p.dtype == torch.float32 for p in search.net.parameters())
 
@@ -192,17 +204,26 @@ def test_a_fixed_draw_is_the_derived_network(data):
     assert [layer.name for layer in net.network(choices).layers][:2] == ["stem", "b1_expand"]
     costs = search.cost.of_choices(choices)
     dearer = search.cost.of_choices([Choice(operator="k3_e3", bits=8)] * 2)
-    assert all(dearer[name] >= costs[name] for name in ("cycles", "latency", "memory", "macs", "energy"))
+    assert all(
+        dearer[name] >= costs[name] for name in ("cycles", "latency", "memory", "macs", "energy")
+    )
     assert dearer["macs"] > costs["macs"]
 
 
 @pytest.mark.parametrize("objective", [{}, {"max_latency_ms": 0.05}])
 def test_costs_of_one_network_are_those_of_the_accelerator_search(data, objective):
-    """Of uniform networks, and of mixed ones what does not depend on the memories that layers share; also where corrected."""
+    """Of uniform networks, and of mixed ones what does not depend on the memories that layers
+    share; also where corrected.
+    """
     wider = SPACE.replace("channels = 8", "channels = 32").replace("channels = 4", "channels = 16")
     search = joint(data, limits=objective, text=wider)
     assert (search.engine.correction["latency"] != 1.0) == bool(objective)
-    best = next(c for n in range(50) for c in [search.engine.random(64).pick(torch.tensor([n]))] if spreads(search, c))
+    best = next(
+        c
+        for n in range(50)
+        for c in [search.engine.random(64).pick(torch.tensor([n]))]
+        if spreads(search, c)
+    )
     search.cost.set_accelerator(best)
     names, wide = [o.name for o in search.space.operators], search.space.bits[-1]
     for first in names:
@@ -210,15 +231,30 @@ def test_costs_of_one_network_are_those_of_the_accelerator_search(data, objectiv
             choices = [Choice(operator=first, bits=wide), Choice(operator=second, bits=wide)]
             exact = search.engine.costs(search.cost.tabulate(search.net.network(choices)), best)
             found = search.cost.of_choices(choices)
-            metrics = ["cycles", "latency"] + ["bram"] * (first == second) + ["energy"] * (first == second == names[0])
-            for metric in metrics:  # stem and head cost the energy that they cost beside the first operator
-                assert found[metric] == pytest.approx(float(exact.metric(metric)[0]), rel=1e-5), (metric, first, second)
-    wide, narrow = (search.cost.of_choices([Choice(operator="k3_e3", bits=b)] * 2) for b in reversed(search.space.bits))
+            metrics = (
+                ["cycles", "latency"]
+                + ["bram"] * (first == second)
+                + ["energy"] * (first == second == names[0])
+            )
+            for (
+                metric
+            ) in metrics:  # stem and head cost the energy that they cost beside the first operator
+                assert found[metric] == pytest.approx(float(exact.metric(metric)[0]), rel=1e-5), (
+                    metric,
+                    first,
+                    second,
+                )
+    wide, narrow = (
+        search.cost.of_choices([Choice(operator="k3_e3", bits=b)] * 2)
+        for b in reversed(search.space.bits)
+    )
     assert all(narrow[metric] < wide[metric] for metric in ("energy", "bram"))
 
 
 def spreads(search, candidate):
-    """Whether both chunks of a candidate work, so that neither the stem nor the blocks are all of its time."""
+    """Whether both chunks of a candidate work, so that neither the stem nor the blocks are all of
+    its time.
+    """
     busy = search.engine.costs(search.cost.tables[0], candidate).busy[0]
     return bool((busy > 0).all())
 
@@ -229,7 +265,9 @@ def test_entropy_is_that_of_the_softmax():
 
 
 def test_least_change_is_the_nearest_vector_that_falls():
-    """Against one constraint, the projection in closed form; against two, every condition of an optimum."""
+    """Against one constraint, the projection in closed form; against two, every condition of an
+    optimum.
+    """
     generator = torch.Generator().manual_seed(0)
     for _ in range(20):
         step, one, two = (torch.randn(5, generator=generator) for _ in range(3))
@@ -239,7 +277,9 @@ def test_least_change_is_the_nearest_vector_that_falls():
         both = least_change(step, [one, two], [0.3, 0.1])
         assert float(both @ one) <= -0.3 + 1e-4
         assert float(both @ two) <= -0.1 + 1e-4
-        weights = torch.linalg.lstsq(torch.stack([one, two], 1), (step - both)[:, None]).solution[:, 0]
+        weights = torch.linalg.lstsq(torch.stack([one, two], 1), (step - both)[:, None]).solution[
+            :, 0
+        ]
         assert torch.allclose(torch.stack([one, two], 1) @ weights, step - both, atol=1e-4)
         assert float(weights.min()) > -1e-4
         for weight, slope, fall in zip(weights, (one, two), (0.3, 0.1), strict=True):
@@ -285,7 +325,9 @@ def test_a_violated_limit_makes_the_search_choose_cheaper_networks(data):
         search.pull = Pull(first=0.2)
         first = float(search.cost.expected(search.net.alpha, search.net.beta)["macs"].detach())
         search.run()
-        found[on] = float(search.cost.expected(search.net.alpha, search.net.beta)["macs"].detach()) / first
+        found[on] = (
+            float(search.cost.expected(search.net.alpha, search.net.beta)["macs"].detach()) / first
+        )
     assert found[True] < 0.9 * found[False]
 
 
@@ -294,7 +336,9 @@ def test_block_rams_of_mean_networks_follow_those_of_the_uniform_ones():
     space, board = spaces.load("cifar-small"), find_board("ulx3s-85f")
     images = Split(images=np.zeros((8, 3, 32, 32), dtype=np.uint8), labels=np.arange(8) % 2)
     whole = Dataset(name="blank", classes=("a", "b"), train=images, val=images, test=images)
-    wanted = Target(board=board, clock_mhz=50.0, goal=goal(board, 50.0, multipliers=space.hardware.multipliers))
+    wanted = Target(
+        board=board, clock_mhz=50.0, goal=goal(board, 50.0, multipliers=space.hardware.multipliers)
+    )
     searched = JointSearch(whole, space, wanted, Method(warm_epochs=0, search_epochs=1), 1)
     best = searched.engine.random(1)
     searched.cost.set_accelerator(best)
@@ -307,12 +351,17 @@ def test_block_rams_of_mean_networks_follow_those_of_the_uniform_ones():
 @pytest.mark.parametrize(("level", "split"), [("bilevel", "val"), ("one-level", "train")])
 def test_alpha_and_beta_learn_from_the_level_s_images(data, level, split, monkeypatch):
     search = joint(data, level=level)
-    known = {name: {image.tobytes() for image in getattr(data, name).images} for name in ("train", "val")}
+    known = {
+        name: {image.tobytes() for image in getattr(data, name).images} for name in ("train", "val")
+    }
     seen = []
     step = search.architecture_step
 
     def watched(x, *rest, **more):
-        seen.extend((255 * x).round().to(torch.uint8).contiguous().numpy()[n].tobytes() for n in range(len(x)))
+        seen.extend(
+            (255 * x).round().to(torch.uint8).contiguous().numpy()[n].tobytes()
+            for n in range(len(x))
+        )
         return step(x, *rest, **more)
 
     monkeypatch.setattr(search, "architecture_step", watched)
@@ -325,7 +374,9 @@ def test_alpha_and_beta_learn_from_the_level_s_images(data, level, split, monkey
 
 def test_the_extent_is_a_slow_mean_of_the_batches_largest():
     layer = Layer(name="pool", op="global_pool", input="input", out_channels=1)
-    mixed = MixedLayer(layer, Map(name="input", channels=1, height=2, width=2, bits=8, signed=False), [8]).train()
+    mixed = MixedLayer(
+        layer, Map(name="input", channels=1, height=2, width=2, bits=8, signed=False), [8]
+    ).train()
     for value in (4.0, 8.0):
         mixed(torch.full((2, 1, 2, 2), value), None, torch.ones(1))
     assert float(mixed.extent) == pytest.approx(0.9 * 4.0 + 0.1 * 8.0)
@@ -345,13 +396,23 @@ def test_progress_begins_after_the_warm_up(data):
 def test_the_price_follows_the_powers_of_the_objective(data):
     search = joint(data, limits={"objective": {"cycles": 2.0, "energy": 0.25, "dsp": 1.0}})
     space = search.space
-    figures = {name: torch.tensor(1.0) for name in ("cycles", "latency", "energy", "bram", "memory", "macs")}
-    more = {**figures, "cycles": torch.tensor(np.e), "energy": torch.tensor(np.e**2), "memory": torch.tensor(np.e**3)}
+    figures = {
+        name: torch.tensor(1.0)
+        for name in ("cycles", "latency", "energy", "bram", "memory", "macs")
+    }
+    more = {
+        **figures,
+        "cycles": torch.tensor(np.e),
+        "energy": torch.tensor(np.e**2),
+        "memory": torch.tensor(np.e**3),
+    }
     assert float(search.cost.price(figures, "accelerator")) == pytest.approx(0.0)
     wanted = space.cycles_weight * (2.0 * 1 + 0.25 * 2) + space.memory_weight * 3
     assert float(search.cost.price(more, "accelerator")) == pytest.approx(wanted, rel=1e-5)
     products = {**figures, "macs": torch.tensor(np.e)}
-    assert float(search.cost.price(products, "macs")) == pytest.approx(space.cycles_weight, rel=1e-5)
+    assert float(search.cost.price(products, "macs")) == pytest.approx(
+        space.cycles_weight, rel=1e-5
+    )
     assert float(search.cost.price(more, "none")) == 0.0
 
 

@@ -20,14 +20,18 @@ def stripes():
     rng = np.random.default_rng(0)
     across = np.tile((np.arange(8) // 2 % 2 * 150)[:, None], (1, 8))
     labels = np.arange(96) % 2
-    images = np.stack([across.T if label else across for label in labels])[:, None] + rng.integers(0, 100, (96, 1, 8, 8))
+    images = np.stack([across.T if label else across for label in labels])[:, None] + rng.integers(
+        0, 100, (96, 1, 8, 8)
+    )
     return Split(images=images.astype(np.uint8), labels=labels)
 
 
 def model():
     torch.manual_seed(0)
     space = spaces.load("digits")
-    choices = [Choice(operator="k3_e3", bits=6)] * 2 + [Choice(operator="skip", bits=6)] * (len(space.blocks) - 2)
+    choices = [Choice(operator="k3_e3", bits=6)] * 2 + [Choice(operator="skip", bits=6)] * (
+        len(space.blocks) - 2
+    )
     return train.Model(spaces.network(space, choices, (1, 8, 8), ("across", "down")))
 
 
@@ -48,14 +52,21 @@ def test_every_recipe_learns(name, stripes, tmp_path):
     history = train.fit(own, stripes, recipe, seed=1, val=stripes, compute=compute, log=log)
     assert history[-1]["loss"] < 0.5 * history[0]["loss"]
     assert history[-1]["val_accuracy"] > 0.95
-    assert train.accuracy(train.predictions(own, stripes, True), stripes) == history[-1]["val_accuracy"]
+    assert (
+        train.accuracy(train.predictions(own, stripes, True), stripes)
+        == history[-1]["val_accuracy"]
+    )
     assert len((tmp_path / "log.jsonl").read_text().splitlines()) == 8
     assert all(p.dtype == torch.float32 and p.is_contiguous() for p in own.parameters())
 
 
 def test_the_rate_rises_and_falls_to_nothing(stripes):
-    recipe = train.Recipe(epochs=10, batch=96, rate=0.1, optimizer="sgd", schedule="cosine", warmup=0.3)
-    rates = [facts["rate"] for facts in train.fit(model(), stripes, recipe, seed=1, quantized=False)]
+    recipe = train.Recipe(
+        epochs=10, batch=96, rate=0.1, optimizer="sgd", schedule="cosine", warmup=0.3
+    )
+    rates = [
+        facts["rate"] for facts in train.fit(model(), stripes, recipe, seed=1, quantized=False)
+    ]
     assert rates[:3] == pytest.approx([0.1 / 3, 0.2 / 3, 0.1])
     assert rates[3:] == sorted(rates[3:], reverse=True)
     assert rates[-1] < 0.01
@@ -63,7 +74,9 @@ def test_the_rate_rises_and_falls_to_nothing(stripes):
 
 @pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
 def test_only_weights_of_convolutions_decay(optimizer, stripes):
-    """Where every gradient is 0, a step is the decay alone: kernels shrink; biases, norms and scales of quantizers stay."""
+    """Where every gradient is 0, a step is the decay alone: kernels shrink; biases, norms and
+    scales of quantizers stay.
+    """
     own = model()
     for p in own.parameters():
         p.data.add_(1.0)
@@ -109,7 +122,9 @@ def test_recipes_are_checked(wrong, message):
 
 
 class Watching(Compute):
-    """Notes of each step whether it was exact, the bound of its gradients, and whether the model was rounded."""
+    """Notes of each step whether it was exact, the bound of its gradients, and whether the model
+    was rounded.
+    """
 
     seen: ClassVar[list] = []
 
@@ -120,7 +135,12 @@ class Watching(Compute):
     def step(self, loss, *optimizers, clip=None):
         self.seen[-1] |= {"clip": clip, "norm": None}
         super().step(loss, *optimizers, clip=clip)
-        gradients = [p.grad for group in optimizers[-1].param_groups for p in group["params"] if p.grad is not None]
+        gradients = [
+            p.grad
+            for group in optimizers[-1].param_groups
+            for p in group["params"]
+            if p.grad is not None
+        ]
         self.seen[-1]["norm"] = float(torch.cat([g.flatten() for g in gradients]).norm())
 
 
@@ -147,8 +167,12 @@ def watched(monkeypatch):
 
 def test_epochs_are_float_then_rounded_and_exact_at_the_end(stripes, watched):
     epochs = watched(stripes, train.Recipe(epochs=5, float_epochs=2, exact_epochs=1, batch=32))
-    assert [[step["rounded"] for step in steps] for steps in epochs] == [[n >= 2] * 3 for n in range(5)]
-    assert [[step["exact"] for step in steps] for steps in epochs] == [[n >= 4] * 3 for n in range(5)]
+    assert [[step["rounded"] for step in steps] for steps in epochs] == [
+        [n >= 2] * 3 for n in range(5)
+    ]
+    assert [[step["exact"] for step in steps] for steps in epochs] == [
+        [n >= 4] * 3 for n in range(5)
+    ]
 
 
 def test_gradients_are_bounded(stripes, watched):
@@ -163,7 +187,9 @@ def test_the_loss_is_that_of_smoothed_labels(stripes, smoothing):
     feed = train.Feed(stripes)
     with torch.no_grad():
         logits = model().train()(feed.plain(torch.arange(96))[0], False)
-    shares = smoothing / 2 + (1 - smoothing) * torch.nn.functional.one_hot(torch.as_tensor(stripes.labels), 2)
+    shares = smoothing / 2 + (1 - smoothing) * torch.nn.functional.one_hot(
+        torch.as_tensor(stripes.labels), 2
+    )
     wanted = -(shares * torch.log_softmax(logits, 1)).sum(1).mean()
     found = train.fit(own, stripes, recipe, seed=1, quantized=False)[0]["loss"]
     assert found == pytest.approx(float(wanted), rel=1e-5)
@@ -171,8 +197,14 @@ def test_the_loss_is_that_of_smoothed_labels(stripes, smoothing):
 
 def test_validation_is_of_the_average_that_is_kept(stripes, monkeypatch):
     own, looked_at = model(), []
-    monkeypatch.setattr(train, "predictions", lambda model, split, *_: (
-        looked_at.append(model.own("classifier").conv.weight.detach().clone()), torch.zeros(len(split)))[1])
+    monkeypatch.setattr(
+        train,
+        "predictions",
+        lambda model, split, *_: (
+            looked_at.append(model.own("classifier").conv.weight.detach().clone()),
+            torch.zeros(len(split)),
+        )[1],
+    )
     train.fit(own, stripes, train.Recipe(epochs=3, batch=24, ema=0.9), seed=1, val=stripes)
     assert torch.equal(looked_at[-1], own.own("classifier").conv.weight)
     last = model()
@@ -182,7 +214,11 @@ def test_validation_is_of_the_average_that_is_kept(stripes, monkeypatch):
 
 
 def test_a_cosine_falls_once_over_all_epochs(stripes):
-    recipe = train.Recipe(epochs=8, batch=96, rate=0.1, optimizer="sgd", schedule="cosine", warmup=0.0)
-    rates = [facts["rate"] for facts in train.fit(model(), stripes, recipe, seed=1, quantized=False)]
+    recipe = train.Recipe(
+        epochs=8, batch=96, rate=0.1, optimizer="sgd", schedule="cosine", warmup=0.0
+    )
+    rates = [
+        facts["rate"] for facts in train.fit(model(), stripes, recipe, seed=1, quantized=False)
+    ]
     wanted = [0.05 * (1 + np.cos(np.pi * max(step - 1, 0) / 7)) for step in range(8)]
     assert rates == pytest.approx(wanted)

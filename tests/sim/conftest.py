@@ -30,28 +30,80 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """Three layers on two chunks, for what takes long: many images, and synthesis; not to be changed."""
+    """Three layers on two chunks, for what takes long: many images, and synthesis; not to be
+    changed.
+    """
     network = Network(
         input=Tensor(name=INPUT, channels=1, height=4, width=4, bits=8, signed=False),
         layers=(
-            Layer(name="stem", op="conv", input=INPUT, out_channels=4, kernel=(3, 3), padding=(1, 1), weight_bits=4, bits=4,
-                  shift=12),
-            Layer(name="wide", op="conv", input="stem", out_channels=4, kernel=(3, 3), padding=(1, 1), groups=4,
-                  weight_bits=4, bits=4, shift=12),
-            Layer(name="logits", op="conv", input="wide", out_channels=2, kernel=(4, 4), raw=True, bits=32, signed=True,
-                  weight_bits=4)),
-        classes=("a", "b"))
-    chunks = (Chunk(name="conv0", kind="conv", out_lanes=2, in_lanes=2, drain_lanes=1, multiplier="dsp"),
-              Chunk(name="depthwise0", kind="depthwise", out_lanes=2, in_lanes=2, drain_lanes=1, multiplier="lut"))
-    accelerator = size_buffers(network, Accelerator(chunks=chunks, allocation={
-        "stem": "conv0", "wide": "depthwise0", "logits": "conv0"}))
+            Layer(
+                name="stem",
+                op="conv",
+                input=INPUT,
+                out_channels=4,
+                kernel=(3, 3),
+                padding=(1, 1),
+                weight_bits=4,
+                bits=4,
+                shift=12,
+            ),
+            Layer(
+                name="wide",
+                op="conv",
+                input="stem",
+                out_channels=4,
+                kernel=(3, 3),
+                padding=(1, 1),
+                groups=4,
+                weight_bits=4,
+                bits=4,
+                shift=12,
+            ),
+            Layer(
+                name="logits",
+                op="conv",
+                input="wide",
+                out_channels=2,
+                kernel=(4, 4),
+                raw=True,
+                bits=32,
+                signed=True,
+                weight_bits=4,
+            ),
+        ),
+        classes=("a", "b"),
+    )
+    chunks = (
+        Chunk(name="conv0", kind="conv", out_lanes=2, in_lanes=2, drain_lanes=1, multiplier="dsp"),
+        Chunk(
+            name="depthwise0",
+            kind="depthwise",
+            out_lanes=2,
+            in_lanes=2,
+            drain_lanes=1,
+            multiplier="lut",
+        ),
+    )
+    accelerator = size_buffers(
+        network,
+        Accelerator(
+            chunks=chunks, allocation={"stem": "conv0", "wide": "depthwise0", "logits": "conv0"}
+        ),
+    )
     noise = np.random.default_rng(1)
     images = random_images(network, noise, 5)
     network, weights = random_weights(network, noise, images)
     golden = {"images": images, "labels": np.zeros(5, dtype=np.int64)}
-    golden |= {name: values for name, values in evaluate(network, weights, images).items() if name != INPUT}
-    design = Design(name="tiny", network=network, accelerator=accelerator, target=Target(board="ulx3s-85f", clock_mhz=25.0),
-                    constraints={})
+    golden |= {
+        name: values for name, values in evaluate(network, weights, images).items() if name != INPUT
+    }
+    design = Design(
+        name="tiny",
+        network=network,
+        accelerator=accelerator,
+        target=Target(board="ulx3s-85f", clock_mhz=25.0),
+        constraints={},
+    )
     bundle = write_bundle(tmp_path_factory.mktemp("tiny"), design, weights, golden)
     generate(bundle)
     return bundle

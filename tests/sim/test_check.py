@@ -1,4 +1,6 @@
-"""The comparison of logs with the golden model finds every planted difference and names its place."""
+"""The comparison of logs with the golden model finds every planted difference and names its
+place.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,13 @@ from autonba.bundle import Bundle
 from autonba.cost.schedule import simulate as predict
 from autonba.errors import ToolError
 from autonba.mapping import Plan, plan
-from autonba.sim.check import Comparison, compare_commits, compare_cycles, compare_layers, finish_cycles
+from autonba.sim.check import (
+    Comparison,
+    compare_commits,
+    compare_cycles,
+    compare_layers,
+    finish_cycles,
+)
 from autonba.sim.testbench import read_trace
 
 RUN = 7
@@ -30,10 +38,16 @@ def write_traces(folder: Path, bundle: Bundle, golden: dict[str, IntArray]) -> N
         lines = []
         for lp in chunk.layers:
             values = golden[lp.layer.name][:, list(lp.output_order)]
-            padded = np.pad(values, ((0, 0), (0, lp.channel_groups * lanes - lp.out.channels), (0, 0), (0, 0)))
+            padded = np.pad(
+                values, ((0, 0), (0, lp.channel_groups * lanes - lp.out.channels), (0, 0), (0, 0))
+            )
             for group in padded.transpose(0, 2, 3, 1).reshape(-1, lanes).tolist():
-                word = sum((value & ((1 << bits) - 1)) << (lane * bits) for lane, value in enumerate(group))
-                lines.append(f"{RUN:02x} {len(lines):08x} {lp.index:x} {word:0{-(-lanes * bits // 4)}x}\n")
+                word = sum(
+                    (value & ((1 << bits) - 1)) << (lane * bits) for lane, value in enumerate(group)
+                )
+                lines.append(
+                    f"{RUN:02x} {len(lines):08x} {lp.index:x} {word:0{-(-lanes * bits // 4)}x}\n"
+                )
         (folder / f"chunk_{chunk.chunk.name}.trace").write_text("".join(lines))
 
 
@@ -45,7 +59,9 @@ def compare(folder: Path, bundle: Bundle, images: range | None = None) -> Compar
 def test_golden_values_agree(tiny: Bundle, tmp_path: Path) -> None:
     write_traces(tmp_path, tiny, tiny.golden)
     found = compare(tmp_path, tiny)
-    elements = sum(values.size for name, values in tiny.golden.items() if name in mapped(tiny).layers)
+    elements = sum(
+        values.size for name, values in tiny.golden.items() if name in mapped(tiny).layers
+    )
     assert (found.elements, found.mismatches, found.notes) == (elements, 0, [])
     assert found.images == len(tiny.golden["labels"])
 
@@ -61,8 +77,10 @@ def test_one_wrong_element_is_named(tiny: Bundle, tmp_path: Path, place: str) ->
         found = compare(tmp_path, tiny)
         assert found.mismatches == 1
         image, channel, row, column = where
-        assert found.notes == [f"run {RUN}, layer {name!r}, image {image}, channel {channel}, row {row}, column {column}: "
-                               f"expected {right}, got {wrong}"], lp
+        assert found.notes == [
+            f"run {RUN}, layer {name!r}, image {image}, channel {channel}, row {row}, column"
+            f" {column}: expected {right}, got {wrong}"
+        ], lp
 
 
 def test_missing_and_unknown_words_are_found(tiny: Bundle, tmp_path: Path) -> None:
@@ -90,7 +108,9 @@ def test_images_are_compared_with_the_right_ones(tiny: Bundle, tmp_path: Path) -
 
 def test_cycles_come_from_the_handshakes(tmp_path: Path) -> None:
     (tmp_path / "input.trace").write_text("01 00000064 0\n01 00000065 1\n02 000000ff 1\n")
-    (tmp_path / "output.trace").write_text("01 00000070 0 00000001\n01 00000073 1 fffffffe\n01 00000080 1 00000000\n")
+    (tmp_path / "output.trace").write_text(
+        "01 00000070 0 00000001\n01 00000073 1 fffffffe\n01 00000080 1 00000000\n"
+    )
     assert finish_cycles(tmp_path, 1) == (16, 29)
     assert finish_cycles(tmp_path, 3) == ()
     found = Comparison()
@@ -107,15 +127,23 @@ Commits = dict[str, list[int]]
 
 
 def write_commits(folder: Path, bundle: Bundle, commits: Commits) -> None:
-    """Logs as a testbench writes them where layers commit in those cycles, counted from the first pixel."""
-    (folder / "input.trace").write_text(f"{RUN:02x} {FIRST_PIXEL:08x} 0\n{RUN:02x} {FIRST_PIXEL + 1:08x} 0\n")
+    """Logs as a testbench writes them where layers commit in those cycles, counted from the first
+    pixel.
+    """
+    (folder / "input.trace").write_text(
+        f"{RUN:02x} {FIRST_PIXEL:08x} 0\n{RUN:02x} {FIRST_PIXEL + 1:08x} 0\n"
+    )
     for chunk in mapped(bundle).chunks:
-        events = sorted((cycle, lp.index) for lp in chunk.layers for cycle in commits[lp.layer.name])
+        events = sorted(
+            (cycle, lp.index) for lp in chunk.layers for cycle in commits[lp.layer.name]
+        )
         lines = [f"{RUN:02x} {FIRST_PIXEL + cycle:08x} {layer:04x}\n" for cycle, layer in events]
         (folder / f"commits_{chunk.chunk.name}.trace").write_text("".join(lines))
 
 
-def commits_of(folder: Path, bundle: Bundle, edit: Callable[[Commits], object] = lambda commits: None) -> Comparison:
+def commits_of(
+    folder: Path, bundle: Bundle, edit: Callable[[Commits], object] = lambda commits: None
+) -> Comparison:
     """Compare the schedule of two images with logs that say the same but for `edit`."""
     schedule = predict(mapped(bundle), 2)
     logged = {name: list(cycles) for name, cycles in schedule.commits.items()}
@@ -128,12 +156,18 @@ def commits_of(folder: Path, bundle: Bundle, edit: Callable[[Commits], object] =
 
 def test_every_commit_is_compared(tiny: Bundle, tmp_path: Path) -> None:
     found = commits_of(tmp_path, tiny)
-    assert (found.commits, found.mismatches, found.notes) == (2 * (4 + 4 + 1), 0, [])  # rows of stem, wide and logits
+    assert (found.commits, found.mismatches, found.notes) == (
+        2 * (4 + 4 + 1),
+        0,
+        [],
+    )  # rows of stem, wide and logits
 
 
 @pytest.mark.parametrize("task", range(8))
 @pytest.mark.parametrize(("chunk", "layer"), [("conv0", "stem"), ("depthwise0", "wide")])
-def test_one_commit_in_another_cycle_is_named(tiny: Bundle, tmp_path: Path, chunk: str, layer: str, task: int) -> None:
+def test_one_commit_in_another_cycle_is_named(
+    tiny: Bundle, tmp_path: Path, chunk: str, layer: str, task: int
+) -> None:
     right = predict(mapped(tiny), 2).commits[layer][task]
 
     def late(commits: Commits) -> None:
@@ -141,8 +175,10 @@ def test_one_commit_in_another_cycle_is_named(tiny: Bundle, tmp_path: Path, chun
 
     found = commits_of(tmp_path, tiny, late)
     assert (found.mismatches, found.commit_mismatches) == (1, 1)
-    assert found.notes == [f"run {RUN}, chunk {chunk!r}, layer {layer!r}, image {task // 4}, task {task % 4}: "
-                           f"the commit must come in cycle {right}, not {right + 1}"]
+    assert found.notes == [
+        f"run {RUN}, chunk {chunk!r}, layer {layer!r}, image {task // 4}, task {task % 4}: "
+        f"the commit must come in cycle {right}, not {right + 1}"
+    ]
 
 
 def test_the_earliest_of_several_is_described_first(tiny: Bundle, tmp_path: Path) -> None:
@@ -151,12 +187,18 @@ def test_the_earliest_of_several_is_described_first(tiny: Bundle, tmp_path: Path
             cycles[-1] += 1
 
     found = commits_of(tmp_path, tiny, late)
-    assert [note.split(",")[2] for note in found.notes] == [" layer 'stem'", " layer 'wide'", " layer 'logits'"]
+    assert [note.split(",")[2] for note in found.notes] == [
+        " layer 'stem'",
+        " layer 'wide'",
+        " layer 'logits'",
+    ]
 
 
 def test_missing_and_extra_commits_are_counted(tiny: Bundle, tmp_path: Path) -> None:
     found = commits_of(tmp_path, tiny, lambda commits: commits["wide"].pop())
-    assert found.notes == [f"run {RUN}, chunk 'depthwise0', layer 'wide': 8 commits must come, not 7"]
+    assert found.notes == [
+        f"run {RUN}, chunk 'depthwise0', layer 'wide': 8 commits must come, not 7"
+    ]
     found = commits_of(tmp_path, tiny, lambda commits: commits["logits"].extend([10**6, 10**6 + 1]))
     assert found.notes == [f"run {RUN}, chunk 'conv0', layer 'logits': 2 commits must come, not 4"]
     assert found.commit_mismatches == 2
@@ -165,7 +207,9 @@ def test_missing_and_extra_commits_are_counted(tiny: Bundle, tmp_path: Path) -> 
 def test_lanes_are_two_s_complement(tmp_path: Path) -> None:
     path = tmp_path / "chunk.trace"
     path.write_text("01 00000000 0 7f80\n01 00000001 0 xX01\n")
-    values, known = read_trace(path, 4).lanes(3, 3, 5)  # 111 11111 11100 00000 would be 16 bits: three lanes of five
+    values, known = read_trace(path, 4).lanes(
+        3, 3, 5
+    )  # 111 11111 11100 00000 would be 16 bits: three lanes of five
     assert values[0].tolist() == [0, -4, -1]
     assert known.tolist() == [[True, True, True], [True, False, False]]
 

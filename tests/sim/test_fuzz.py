@@ -25,25 +25,33 @@ def test_a_crash_is_a_failed_case(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert {"conv", "conv chunk"} <= case.features
 
 
-def test_a_wrong_generator_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, simulator: str) -> None:
+def test_a_wrong_generator_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, simulator: str
+) -> None:
     generate = fuzzer.generate_rtl
 
     def spoil(path: Path) -> None:
         generate(path)
         array = path / "rtl" / "mac_array.v"
-        array.write_text(array.read_text().replace("clear <= rst | last[PIPELINE-2]", "clear <= rst"))
+        array.write_text(
+            array.read_text().replace("clear <= rst | last[PIPELINE-2]", "clear <= rst")
+        )
 
     monkeypatch.setattr(fuzzer, "generate_rtl", spoil)
     assert kind(run_case(SEED, tmp_path / "design").failure) == "bits"
 
 
-def test_a_warning_of_the_linter_fails_a_right_design(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, simulator: str) -> None:
+def test_a_warning_of_the_linter_fails_a_right_design(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, simulator: str
+) -> None:
     generate = fuzzer.generate_rtl
 
     def spoil(path: Path) -> None:
         generate(path)
         array = path / "rtl" / "mac_array.v"
-        array.write_text(array.read_text().replace("endmodule", "    wire forgotten = clk;\nendmodule"))
+        array.write_text(
+            array.read_text().replace("endmodule", "    wire forgotten = clk;\nendmodule")
+        )
 
     monkeypatch.setattr(fuzzer, "generate_rtl", spoil)
     failure = run_case(SEED, tmp_path / "design").failure
@@ -54,13 +62,37 @@ def test_a_warning_of_the_linter_fails_a_right_design(tmp_path: Path, monkeypatc
 
 def test_failures_are_told_apart() -> None:
     assert kind("") == ""
-    assert kind("run 1: result 0 of 1 must come within 90 cycles, and it did not; layer 'a', expected 1, got 2") == "halt"
-    assert kind("run 1, layer 'a', image 0, channel 1, row 0, column 0: expected 1, got 2") == "bits"
-    assert kind("run 1, chunk 'c', layer 'a', image 0, task 2: the commit must come in cycle 28, not 29") == "cycles"
+    assert (
+        kind(
+            "run 1: result 0 of 1 must come within 90 cycles, and it did not; layer 'a', expected"
+            " 1, got 2"
+        )
+        == "halt"
+    )
+    assert (
+        kind("run 1, layer 'a', image 0, channel 1, row 0, column 0: expected 1, got 2") == "bits"
+    )
+    assert (
+        kind(
+            "run 1, chunk 'c', layer 'a', image 0, task 2: the commit must come in cycle 28, not 29"
+        )
+        == "cycles"
+    )
     assert kind("run 1, chunk 'c', layer 'a': 8 commits must come, not 7") == "cycles"
     assert kind("run 2, image 1: the last word must leave in cycle 28, not 29") == "cycles"
-    assert kind("lint: %Warning-WIDTHTRUNC: rtl/chunk_a.v:1:2: Operator ASSIGN expects 1 bit on the LHS") == "lint"
-    assert kind("run 2, image 1: the last word must leave in cycle 28, not 29; lint: %Warning-LATCH: a.v:1:2") == "cycles"
+    assert (
+        kind(
+            "lint: %Warning-WIDTHTRUNC: rtl/chunk_a.v:1:2: Operator ASSIGN expects 1 bit on the LHS"
+        )
+        == "lint"
+    )
+    assert (
+        kind(
+            "run 2, image 1: the last word must leave in cycle 28, not 29; lint: %Warning-LATCH:"
+            " a.v:1:2"
+        )
+        == "cycles"
+    )
     assert kind("KeyError: 'stem'") == "crash"
 
 
@@ -76,10 +108,17 @@ class _Pool:
         return future
 
 
-def test_the_last_line_counts(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_last_line_counts(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     def outcome(seed: int, folder: Path, cases: Path | None) -> Case:
-        return Case(seed=seed, summary="a design", failure="wrong" if seed == 6 else "", seconds=1.0,
-                    features=frozenset({"conv", f"seed {seed}"}))
+        return Case(
+            seed=seed,
+            summary="a design",
+            failure="wrong" if seed == 6 else "",
+            seconds=1.0,
+            features=frozenset({"conv", f"seed {seed}"}),
+        )
 
     monkeypatch.setattr(fuzzer, "run_case", outcome)
     monkeypatch.setattr(fuzzer, "ProcessPoolExecutor", _Pool)
@@ -93,10 +132,14 @@ def test_the_last_line_counts(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
     assert capsys.readouterr().out.splitlines()[-1].startswith("fuzz: 2 of 2 passed")
 
 
-def test_no_seed_begins_after_the_time(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_seed_begins_after_the_time(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     now = iter(range(100))
     monkeypatch.setattr(fuzzer.time, "monotonic", lambda: 20.0 * next(now))
-    monkeypatch.setattr(fuzzer, "run_case", lambda seed, *_: Case(seed=seed, summary="", failure="", seconds=1.0))
+    monkeypatch.setattr(
+        fuzzer, "run_case", lambda seed, *_: Case(seed=seed, summary="", failure="", seconds=1.0)
+    )
     monkeypatch.setattr(fuzzer, "ProcessPoolExecutor", _Pool)
     assert fuzzer.fuzz(None, 1, minutes=1)
     assert "fuzz: 3 of 3 passed" in capsys.readouterr().out

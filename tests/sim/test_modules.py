@@ -19,8 +19,16 @@ from autonba.sim.verilog_reader import Reader
 from tests.sim.conftest import plant
 
 ALL = ("module row_buffer", "module row_tokens", "module mac_array", "module requantizer")
-ARRAY_FILES = ("adder_tree", "mac_array", "mac_lane", "mac_pack", "multiply_dsp", "multiply_lut", "multiply_packed",
-               "multiply_slice")
+ARRAY_FILES = (
+    "adder_tree",
+    "mac_array",
+    "mac_lane",
+    "mac_pack",
+    "multiply_dsp",
+    "multiply_lut",
+    "multiply_packed",
+    "multiply_slice",
+)
 
 
 def test_modules_equal_their_twins(small: Bundle, simulator: str) -> None:
@@ -29,7 +37,12 @@ def test_modules_equal_their_twins(small: Bundle, simulator: str) -> None:
 
 def test_every_bench_finds_its_fault(spoilt: Bundle, simulator: str) -> None:
     plant(spoilt, "row_buffer.v", "assign read_data = word;", "assign read_data = word ^ 1'b1;")
-    plant(spoilt, "row_tokens.v", "free <= free + release_read - claim_write;", "free <= free - claim_write;")
+    plant(
+        spoilt,
+        "row_tokens.v",
+        "free <= free + release_read - claim_write;",
+        "free <= free - claim_write;",
+    )
     plant(spoilt, "mac_array.v", "own + addend", "own - addend")
     for chunk in spoilt.design.accelerator.chunks:
         plant(spoilt, f"requantize_{chunk.name}.v", "$signed(acc_held)", "$signed(~acc_held)")
@@ -39,7 +52,13 @@ def test_every_bench_finds_its_fault(spoilt: Bundle, simulator: str) -> None:
 
 def array(weight_bits: int, input_bits: int, **others: int) -> dict[str, int]:
     """Parameters of an array; the accumulators hold every block of the bench."""
-    parameters = {"WEIGHT_BITS": weight_bits, "INPUT_BITS": input_bits, "COLUMNS": 1, "SHARED": 1, "DRAIN_LANES": 2}
+    parameters = {
+        "WEIGHT_BITS": weight_bits,
+        "INPUT_BITS": input_bits,
+        "COLUMNS": 1,
+        "SHARED": 1,
+        "DRAIN_LANES": 2,
+    }
     parameters |= {"ACC_BITS": weight_bits + input_bits + 12} | others
     if port := parameters.pop("port", 0):
         packing = (pack if parameters["SHARED"] else pack_columns)(weight_bits, input_bits, port)
@@ -47,7 +66,8 @@ def array(weight_bits: int, input_bits: int, **others: int) -> dict[str, int]:
     return parameters
 
 
-# All that an array can be: terms that are no power of two, columns, packs with fewer lanes than fit, one lane in a pack.
+# All that an array can be: terms that are no power of two, columns, packs with fewer lanes than
+# fit, one lane in a pack.
 ARRAYS = (
     array(8, 9, MULTIPLIER=1, OUT_LANES=4, TERMS=4),
     array(4, 5, MULTIPLIER=0, OUT_LANES=6, TERMS=3, COLUMNS=2),
@@ -68,11 +88,16 @@ ARRAYS = (
 )
 
 
-def compare_arrays(arrays: tuple[dict[str, int], ...], library: Path, folder: Path, simulator: str) -> str:
+def compare_arrays(
+    arrays: tuple[dict[str, int], ...], library: Path, folder: Path, simulator: str
+) -> str:
     """The bench's failure, or an empty text."""
     sources = [library / f"{name}.v" for name in ARRAY_FILES]
     reader = Reader.of_files(sources)
-    devices = [Device(f"array{i}", reader.elaborate("mac_array", parameters), {}) for i, parameters in enumerate(arrays)]
+    devices = [
+        Device(f"array{i}", reader.elaborate("mac_array", parameters), {})
+        for i, parameters in enumerate(arrays)
+    ]
     assert not reader.problems
     verdicts = run_devices(devices, sources, folder, simulator, seed=5)
     return verdicts["module mac_array"]
@@ -96,27 +121,45 @@ def test_arrays_of_every_kind_are_exact(library: Path, tmp_path: Path, simulator
 @pytest.mark.parametrize("parameters", ARRAYS)
 def test_arrays_of_every_kind_are_lint_clean(parameters: dict[str, int], library: Path) -> None:
     tools = find_toolchain("verilator")
-    command = ["verilator", "--lint-only", "-Wall", "--top-module", "mac_array", *(f"{name}.v" for name in ARRAY_FILES)]
-    done = subprocess.run([*command, *(f"-G{name}={value}" for name, value in parameters.items())], cwd=library,
-                          env={**os.environ, **tools.environment}, capture_output=True, text=True, check=False)
+    command = [
+        "verilator",
+        "--lint-only",
+        "-Wall",
+        "--top-module",
+        "mac_array",
+        *(f"{name}.v" for name in ARRAY_FILES),
+    ]
+    done = subprocess.run(
+        [*command, *(f"-G{name}={value}" for name, value in parameters.items())],
+        cwd=library,
+        env={**os.environ, **tools.environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.stderr == ""
     assert done.returncode == 0
 
 
-@pytest.mark.parametrize(("file", "old", "new"), [
-    ("mac_pack", "total - carried - offset", "total - carried"),
-    ("mac_pack", "sum <= total - carried;", "sum <= total;"),
-    ("multiply_packed", "low0 & ~p[0]", "low0 & p[0]"),
-    ("multiply_packed", "low1 ^ borrow0", "low1"),
-    ("multiply_packed", "low2 ^ borrow1", "low2"),
-    ("mac_array", "? 1'b0 : 1'b1", "? 1'b1 : 1'b0"),
-    ("mac_array", "if (clear)", "if (rst)"),
-    ("mac_array", "first[PIPELINE-1] ||", ""),
-    ("adder_tree", "low_sign = SIGNED == 1 ?", "low_sign = SIGNED == 2 ?"),
-    ("multiply_slice", "{2{sums[", "2'b0 & {2{sums["),
-    ("multiply_lut", ".below(a[LOW-1])", ".below(1'b0)"),
-])
-def test_faults_of_an_array_are_found(file: str, old: str, new: str, library: Path, tmp_path: Path, simulator: str) -> None:
+@pytest.mark.parametrize(
+    ("file", "old", "new"),
+    [
+        ("mac_pack", "total - carried - offset", "total - carried"),
+        ("mac_pack", "sum <= total - carried;", "sum <= total;"),
+        ("multiply_packed", "low0 & ~p[0]", "low0 & p[0]"),
+        ("multiply_packed", "low1 ^ borrow0", "low1"),
+        ("multiply_packed", "low2 ^ borrow1", "low2"),
+        ("mac_array", "? 1'b0 : 1'b1", "? 1'b1 : 1'b0"),
+        ("mac_array", "if (clear)", "if (rst)"),
+        ("mac_array", "first[PIPELINE-1] ||", ""),
+        ("adder_tree", "low_sign = SIGNED == 1 ?", "low_sign = SIGNED == 2 ?"),
+        ("multiply_slice", "{2{sums[", "2'b0 & {2{sums["),
+        ("multiply_lut", ".below(a[LOW-1])", ".below(1'b0)"),
+    ],
+)
+def test_faults_of_an_array_are_found(
+    file: str, old: str, new: str, library: Path, tmp_path: Path, simulator: str
+) -> None:
     path = library / f"{file}.v"
     text = path.read_text()
     assert old in text
@@ -132,7 +175,8 @@ module every_product #(parameter A_BITS = 2, parameter B_BITS = 2);
     reg signed [A_BITS+B_BITS-1:0] latest, wanted;
     wire signed [A_BITS+B_BITS-1:0] product;
     integer n;
-    multiply_lut #(.A_BITS(A_BITS), .B_BITS(B_BITS)) u_multiply (.clk(clk), .a(a), .b(b), .product(product));
+    multiply_lut #(.A_BITS(A_BITS), .B_BITS(B_BITS)) u_multiply (.clk(clk), .a(a), .b(b),
+        .product(product));
     initial for (n = 0; n <= 1 << (A_BITS + B_BITS); n = n + 1) begin
         a = n;
         b = n >> A_BITS;
@@ -140,13 +184,15 @@ module every_product #(parameter A_BITS = 2, parameter B_BITS = 2);
         wanted = latest;
         latest = a * b;
         #1 clk = 0;
-        if (n > 0 && product !== wanted) $display("%0d x %0d bits must give %0d, not %0d", A_BITS, B_BITS, wanted, product);
+        if (n > 0 && product !== wanted) $display("%0d x %0d bits must give %0d, not %0d",
+            A_BITS, B_BITS, wanted, product);
     end
 endmodule
 module bench;
     genvar w, i;
     generate
-        for (w = 2; w <= 8; w = w + 1) for (i = 2; i <= 9; i = i + 1) every_product #(w, i) u_every ();
+        for (w = 2; w <= 8; w = w + 1) for (i = 2; i <= 9; i = i + 1) every_product #(w, i)
+            u_every ();
     endgenerate
 endmodule
 """
@@ -156,11 +202,17 @@ def every_product(library: Path) -> str:
     """What a bench that multiplies all pairs of numbers of all widths in LUTs has to say."""
     (library / "bench.v").write_text(EVERY_PRODUCT)
     sources = ["multiply_lut.v", "multiply_slice.v", "bench.v"]
-    subprocess.run(["iverilog", "-g2005", "-s", "bench", "-o", "bench.vvp", *sources], cwd=library, check=True)
-    return subprocess.run(["vvp", "-n", "bench.vvp"], cwd=library, check=True, capture_output=True, text=True).stdout
+    subprocess.run(
+        ["iverilog", "-g2005", "-s", "bench", "-o", "bench.vvp", *sources], cwd=library, check=True
+    )
+    return subprocess.run(
+        ["vvp", "-n", "bench.vvp"], cwd=library, check=True, capture_output=True, text=True
+    ).stdout
 
 
-@pytest.mark.skipif(shutil.which("iverilog") is None, reason="the bench has delays, which only Icarus runs here")
+@pytest.mark.skipif(
+    shutil.which("iverilog") is None, reason="the bench has delays, which only Icarus runs here"
+)
 def test_soft_multipliers_are_exact_for_all_numbers(library: Path) -> None:
     assert every_product(library) == ""
     text = (library / "multiply_slice.v").read_text()
@@ -172,7 +224,17 @@ def test_soft_multipliers_are_exact_for_all_numbers(library: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("port", sorted(PORT_BITS.values()))
 @pytest.mark.parametrize("shared", [1, 0])
-def test_packed_arrays_of_every_width_are_exact(port: int, shared: int, library: Path, tmp_path: Path, simulator: str) -> None:
-    kind: dict[str, Any] = {"OUT_LANES": 14, "DRAIN_LANES": 7} if shared else {"OUT_LANES": 1, "COLUMNS": 8, "DRAIN_LANES": 1}
-    arrays = tuple(array(w, a, port=port, SHARED=shared, TERMS=2, **kind) for w in range(2, 9) for a in range(2, 9))
+def test_packed_arrays_of_every_width_are_exact(
+    port: int, shared: int, library: Path, tmp_path: Path, simulator: str
+) -> None:
+    kind: dict[str, Any] = (
+        {"OUT_LANES": 14, "DRAIN_LANES": 7}
+        if shared
+        else {"OUT_LANES": 1, "COLUMNS": 8, "DRAIN_LANES": 1}
+    )
+    arrays = tuple(
+        array(w, a, port=port, SHARED=shared, TERMS=2, **kind)
+        for w in range(2, 9)
+        for a in range(2, 9)
+    )
     assert compare_arrays(arrays, library, tmp_path / "bench", simulator) == ""

@@ -1,4 +1,6 @@
-"""Planted faults: they can all be planted, some of them are found here, and every one by `make mutations`."""
+"""Planted faults: they can all be planted, some of them are found here, and every one by `make
+mutations`.
+"""
 
 from __future__ import annotations
 
@@ -36,13 +38,20 @@ def test_a_fault_is_found(designs: Path, index: int) -> None:
 
 def test_a_fault_that_no_image_shows_is_found_by_its_commits(designs: Path) -> None:
     finding = judge(designs, [mutation.fault for mutation in MUTATIONS].index(HIDDEN)).finding
-    assert re.search(r"chunk 'packs', layer 'stem', image 1, task \d+: the commit must come in cycle \d+, not \d+", finding)
+    assert re.search(
+        r"chunk 'packs', layer 'stem', image 1, task \d+: the commit must come in cycle \d+,"
+        r" not \d+",
+        finding,
+    )
     assert "last word" not in finding
 
 
 def test_a_fault_that_cannot_be_planted_is_an_error() -> None:
     stale = Mutation(fault="old", file="mac_array.v", old="no such text", new="")
-    with pytest.raises(SpecError, match=r"mutation 'old': mac_array\.v of design 'chip' must have text that matches"):
+    with pytest.raises(
+        SpecError,
+        match=r"mutation 'old': mac_array\.v of design 'chip' must have text that matches",
+    ):
         stale.plant("module mac_array")
 
 

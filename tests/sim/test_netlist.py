@@ -15,7 +15,9 @@ from autonba.sim.run import MismatchError
 
 
 def test_a_missing_netlist_says_what_to_run(tmp_path: Path, small: Bundle) -> None:
-    with pytest.raises(BundleError, match=r"accelerator_netlist.v: the file must exist, .* --target ecp5"):
+    with pytest.raises(
+        BundleError, match=r"accelerator_netlist.v: the file must exist, .* --target ecp5"
+    ):
         simulate_netlist(small)
 
 
@@ -24,7 +26,10 @@ def test_netlist_gives_the_golden_results(tiny: Bundle, simulator: str, tmp_path
     run = pytest.importorskip("autonba.flows.run")
     tools = pytest.importorskip("autonba.flows.tools")
     folder = run.prepare(tiny, "ecp5")
-    tools.run_step(tools.Step(name="synthesis_accelerator", tool="yosys", arguments=("-s", "accelerator.ys")), folder)
+    tools.run_step(
+        tools.Step(name="synthesis_accelerator", tool="yosys", arguments=("-s", "accelerator.ys")),
+        folder,
+    )
     report = simulate_netlist(tiny, simulator=simulator, images=2)
     assert report["passed"]
     assert report["cycles"]["predicted"] == report["cycles"]["simulated"]

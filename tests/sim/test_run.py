@@ -1,4 +1,6 @@
-"""Whole accelerators in simulation: right RTL passes to the bit and to the cycle, planted faults do not."""
+"""Whole accelerators in simulation: right RTL passes to the bit and to the cycle, planted faults do
+not.
+"""
 
 from __future__ import annotations
 
@@ -40,11 +42,19 @@ def test_every_element_and_every_cycle(
     for count, cycles in report["runs"].items():
         assert cycles["simulated"] == list(predict(mapped, int(count)).finish)
     finish = report["runs"][str(images)]["simulated"]
-    assert report["cycles"]["predicted"] == {"first_image": finish_of_one(report), **steady_state(mapped).to_json()}
+    assert report["cycles"]["predicted"] == {
+        "first_image": finish_of_one(report),
+        **steady_state(mapped).to_json(),
+    }
     assert report["cycles"]["simulated"] == {
-        "first_image": finish_of_one(report), "distances": [b - a for a, b in pairwise(finish)], "images": sum(shorter) + images,
-        "differing": 0}
-    assert report["benches"] == dict.fromkeys(("back_to_back", "stalls") if stalls else ("back_to_back",), "passed")
+        "first_image": finish_of_one(report),
+        "distances": [b - a for a, b in pairwise(finish)],
+        "images": sum(shorter) + images,
+        "differing": 0,
+    }
+    assert report["benches"] == dict.fromkeys(
+        ("back_to_back", "stalls") if stalls else ("back_to_back",), "passed"
+    )
     assert json.loads((bundle.path / "report" / "simulation.json").read_text()) == report
 
 
@@ -59,7 +69,10 @@ def test_a_wrong_weight_is_found_and_named(spoilt_tiny: Bundle, simulator: str) 
     words = path.read_text().split()
     sign = 1 << 3  # of a weight of four bits, in the first lane
     path.write_text("\n".join([f"{int(words[0], 16) ^ sign:0{len(words[0])}x}", *words[1:]]) + "\n")
-    with pytest.raises(MismatchError, match=r"layer '\w+', image \d+, channel \d+, row \d+, column \d+: expected -?\d+, got"):
+    with pytest.raises(
+        MismatchError,
+        match=r"layer '\w+', image \d+, channel \d+, row \d+, column \d+: expected -?\d+, got",
+    ):
         simulate(spoilt, simulator=simulator, images=1)
     report = json.loads((spoilt.path / "report" / "simulation.json").read_text())
     assert not report["passed"]
@@ -68,26 +81,59 @@ def test_a_wrong_weight_is_found_and_named(spoilt_tiny: Bundle, simulator: str) 
 
 def test_a_lost_cycle_is_found(spoilt_tiny: Bundle, simulator: str) -> None:
     # Chunks that see a row one cycle late still compute the right values.
-    plant(spoilt_tiny, "row_tokens.v", "available <= available + commit", "available <= available + later")
-    plant(spoilt_tiny, "row_tokens.v", "    always @", "    reg [COUNT_BITS-1:0] later;\n"
-          "    always @(posedge clk) later <= rst ? {COUNT_BITS{1'b0}} : commit;\n    always @")
-    first = r"run 1, chunk 'conv0', layer 'stem', image 0, task 0: the commit must come in cycle \d+, not \d+"
+    plant(
+        spoilt_tiny,
+        "row_tokens.v",
+        "available <= available + commit",
+        "available <= available + later",
+    )
+    plant(
+        spoilt_tiny,
+        "row_tokens.v",
+        "    always @",
+        "    reg [COUNT_BITS-1:0] later;\n"
+        "    always @(posedge clk) later <= rst ? {COUNT_BITS{1'b0}} : commit;\n    always @",
+    )
+    first = (
+        r"run 1, chunk 'conv0', layer 'stem', image 0, task 0: the commit must come in cycle \d+,"
+        r" not \d+"
+    )
     with pytest.raises(MismatchError, match=first):
         simulate(spoilt_tiny, simulator=simulator, images=2)
     report = json.loads((spoilt_tiny.path / "report" / "simulation.json").read_text())
-    assert report["commit_check"]["mismatches"] == report["commit_check"]["commits"]  # each commit, as the first rows are late
-    assert report["rtl_check"]["mismatches"] > report["commit_check"]["mismatches"]  # and the last words
+    assert (
+        report["commit_check"]["mismatches"] == report["commit_check"]["commits"]
+    )  # each commit, as the first rows are late
+    assert (
+        report["rtl_check"]["mismatches"] > report["commit_check"]["mismatches"]
+    )  # and the last words
 
 
-@pytest.mark.parametrize(("bench", "file", "old", "new"), [
-    ("wrong_lengths", "accelerator.v", ".too_early(too_early), .too_late(too_late),\n",
-     ".too_early(1'b0), .too_late(too_late),\n"),
-    ("registers", "accelerator.v", ".pixel_ready(s_axis_tready)", ".pixel_ready(1'b0)"),
-    ("reset_in_mid_run", "accelerator.v", "reset <= rst | core_reset", "reset <= rst"),
-    ("offered_through_a_soft_reset", "accelerator.v", "reset <= rst | core_reset", "reset <= rst"),
-    ("offered_through_a_soft_reset", "accelerator.v", "image_input u_input (\n        .clk(clk), .rst(reset)",
-     "image_input u_input (\n        .clk(clk), .rst(rst)"),
-])
+@pytest.mark.parametrize(
+    ("bench", "file", "old", "new"),
+    [
+        (
+            "wrong_lengths",
+            "accelerator.v",
+            ".too_early(too_early), .too_late(too_late),\n",
+            ".too_early(1'b0), .too_late(too_late),\n",
+        ),
+        ("registers", "accelerator.v", ".pixel_ready(s_axis_tready)", ".pixel_ready(1'b0)"),
+        ("reset_in_mid_run", "accelerator.v", "reset <= rst | core_reset", "reset <= rst"),
+        (
+            "offered_through_a_soft_reset",
+            "accelerator.v",
+            "reset <= rst | core_reset",
+            "reset <= rst",
+        ),
+        (
+            "offered_through_a_soft_reset",
+            "accelerator.v",
+            "image_input u_input (\n        .clk(clk), .rst(reset)",
+            "image_input u_input (\n        .clk(clk), .rst(rst)",
+        ),
+    ],
+)
 def test_a_broken_front_fails_its_bench(
     spoilt_tiny: Bundle, simulator: str, bench: str, file: str, old: str, new: str
 ) -> None:
@@ -95,7 +141,9 @@ def test_a_broken_front_fails_its_bench(
     assert "must" in run_network(prepare(spoilt_tiny, simulator), (bench,), (1,), 0, seed=1)[bench]
 
 
-def test_missing_rtl_and_wrong_goldens_are_refused(spoilt: Bundle, simulator: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_missing_rtl_and_wrong_goldens_are_refused(
+    spoilt: Bundle, simulator: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     golden = {name: values.copy() for name, values in spoilt.golden.items()}
     last = spoilt.design.network.layers[-1].name
     golden[last][0, 0, 0, 0] += 1
@@ -103,7 +151,9 @@ def test_missing_rtl_and_wrong_goldens_are_refused(spoilt: Bundle, simulator: st
     with pytest.raises(BundleError, match=r"must hold what design\.json and weights.npz give"):
         prepare(Bundle(spoilt.path), simulator)
     (spoilt.path / "rtl" / "mac_lane.v").unlink()
-    with pytest.raises(BundleError, match=r"rtl.f names the file, and it is missing; run `autonba gen-rtl"):
+    with pytest.raises(
+        BundleError, match=r"rtl.f names the file, and it is missing; run `autonba gen-rtl"
+    ):
         prepare(spoilt, simulator)
     (spoilt.path / "rtl" / "rtl.f").unlink()
     assert main(["simulate", str(spoilt.path), "--simulator", simulator]) == 2
@@ -112,4 +162,7 @@ def test_missing_rtl_and_wrong_goldens_are_refused(spoilt: Bundle, simulator: st
 
 @pytest.mark.slow
 def test_verilator_agrees(small: Bundle) -> None:
-    assert main(["regression", str(small.path), "--simulator", "verilator", "--images", str(IMAGES)]) == 0
+    assert (
+        main(["regression", str(small.path), "--simulator", "verilator", "--images", str(IMAGES)])
+        == 0
+    )

@@ -14,11 +14,16 @@ from autonba.sim.runner import build, find_toolchain, run
 
 def test_missing_tools_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda tool: None)
-    with pytest.raises(ToolError, match=r"iverilog is missing; install Icarus Verilog .* or choose --simulator verilator"):
+    with pytest.raises(
+        ToolError,
+        match=r"iverilog is missing; install Icarus Verilog .* or choose --simulator verilator",
+    ):
         find_toolchain("icarus")
     with pytest.raises(ToolError, match=r"make is missing; Verilator needs it"):
         find_toolchain("verilator")
-    with pytest.raises(ToolError, match=r"simulator must be one of verilator, icarus, not 'questa'"):
+    with pytest.raises(
+        ToolError, match=r"simulator must be one of verilator, icarus, not 'questa'"
+    ):
         find_toolchain("questa")
 
 
@@ -30,23 +35,39 @@ def test_an_old_verilator_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_syntax_error_is_shown_with_its_log(tmp_path: Path, simulator: str) -> None:
-    (tmp_path / "broken.v").write_text("module broken (input wire clk);\n    wire = 3;\nendmodule\n")
+    (tmp_path / "broken.v").write_text(
+        "module broken (input wire clk);\n    wire = 3;\nendmodule\n"
+    )
     with pytest.raises(ToolError, match=r"could not build broken: .*broken\.v:2.*build\.log"):
-        build(find_toolchain(simulator), sources=[tmp_path / "broken.v"], top="broken", folder=tmp_path / "sim", ports=["clk"])
+        build(
+            find_toolchain(simulator),
+            sources=[tmp_path / "broken.v"],
+            top="broken",
+            folder=tmp_path / "sim",
+            ports=["clk"],
+        )
 
 
-def test_failures_and_passes_are_told_apart(tmp_path: Path, simulator: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "wires.v").write_text("module wires (input wire a, output wire b);\n    assign b = ~a;\nendmodule\n")
+def test_failures_and_passes_are_told_apart(
+    tmp_path: Path, simulator: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "wires.v").write_text(
+        "module wires (input wire a, output wire b);\n    assign b = ~a;\nendmodule\n"
+    )
     (tmp_path / "wires_bench.py").write_text(
         "import cocotb\nfrom cocotb.triggers import Timer\n\n"
         "async def inverted(dut, wanted):\n    dut.a.value = 1\n    await Timer(1, 'ns')\n"
         "    assert int(dut.b.value) == wanted, f'b must be {wanted}'\n\n"
         "@cocotb.test()\nasync def right(dut):\n    await inverted(dut, 0)\n\n"
-        "@cocotb.test()\nasync def wrong(dut):\n    await inverted(dut, 1)\n")
+        "@cocotb.test()\nasync def wrong(dut):\n    await inverted(dut, 1)\n"
+    )
     monkeypatch.syspath_prepend(str(tmp_path))
     tools, folder = find_toolchain(simulator), tmp_path / "sim"
     build(tools, sources=[tmp_path / "wires.v"], top="wires", folder=folder, ports=["a", "b"])
-    verdicts = {v.test.rpartition(".")[2]: v.failure for v in run(tools, top="wires", module="wires_bench", folder=folder)}
+    verdicts = {
+        v.test.rpartition(".")[2]: v.failure
+        for v in run(tools, top="wires", module="wires_bench", folder=folder)
+    }
     assert verdicts["right"] == ""
     assert "b must be 1" in verdicts["wrong"]
     assert str(folder) in verdicts["wrong"]

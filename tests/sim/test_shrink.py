@@ -21,14 +21,23 @@ def subject(seed: int) -> Subject:
 
 
 def strided(design: Subject) -> bool:
-    """Whether some layer with a stride runs on a chunk of several columns: what a fault might need."""
-    return any(max(layer.stride) > 1 and design.accelerator.chunk(design.accelerator.allocation[layer.name]).columns > 1
-               for layer in design.network.layers if layer.op != "shuffle")
+    """Whether some layer with a stride runs on a chunk of several columns: what a fault might
+    need.
+    """
+    return any(
+        max(layer.stride) > 1
+        and design.accelerator.chunk(design.accelerator.allocation[layer.name]).columns > 1
+        for layer in design.network.layers
+        if layer.op != "shuffle"
+    )
 
 
 def test_only_what_the_failure_needs_is_left() -> None:
-    large = next(s for s in map(subject, range(100))
-                 if strided(s) and len(s.network.layers) > 3 and len(s.accelerator.chunks) > 2)
+    large = next(
+        s
+        for s in map(subject, range(100))
+        if strided(s) and len(s.network.layers) > 3 and len(s.accelerator.chunks) > 2
+    )
     small = shrink(large, strided, seconds=60)
     assert strided(small)
     assert len(small.network.layers) == len(small.accelerator.chunks) == 1
@@ -53,7 +62,9 @@ def test_time_is_limited() -> None:
 
 
 @pytest.mark.slow
-def test_a_planted_fault_is_made_small_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_planted_fault_is_made_small_and_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     generate = fuzz.generate_rtl
 
     def spoil(path: Path) -> None:

@@ -1,4 +1,6 @@
-"""Streamed designs against memories of other latencies, cycle by cycle, and reset in the middle of bursts."""
+"""Streamed designs against memories of other latencies, cycle by cycle, and reset in the middle of
+bursts.
+"""
 
 from __future__ import annotations
 
@@ -22,14 +24,20 @@ STREAMED = Loops(order="block_outer", weights="stream")
 def streamed(tiny: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """`tiny` with all weights but those of `wide` in DRAM, so that both chunks differ."""
     design = tiny.design
-    accelerator = replace(design.accelerator, stream_bits=32, loops={"stem": replace(STREAMED, rows=2), "logits": STREAMED})
+    accelerator = replace(
+        design.accelerator,
+        stream_bits=32,
+        loops={"stem": replace(STREAMED, rows=2), "logits": STREAMED},
+    )
     design = replace(design, accelerator=size_buffers(design.network, accelerator))
     bundle = write_bundle(tmp_path_factory.mktemp("streamed"), design, tiny.weights, tiny.golden)
     generate(bundle)
     return bundle
 
 
-@pytest.mark.parametrize("latency", [2, 3, 7, 300])  # axi_memory.v answers after two cycles at the earliest
+@pytest.mark.parametrize(
+    "latency", [2, 3, 7, 300]
+)  # axi_memory.v answers after two cycles at the earliest
 def test_cycles_follow_the_latency(
     streamed: Bundle, tmp_path: Path, simulator: str, latency: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -42,7 +50,10 @@ def test_cycles_follow_the_latency(
         assert check.finish_cycles(tmp_path, number) == schedule.finish
         found = check.Comparison()
         check.compare_commits(found, tmp_path, prepared.plan, number, schedule.commits)
-        assert (found.notes, found.commits) == ([], count * sum(lp.tasks for lp in prepared.plan.layers.values()))
+        assert (found.notes, found.commits) == (
+            [],
+            count * sum(lp.tasks for lp in prepared.plan.layers.values()),
+        )
 
 
 def test_a_reset_lets_bursts_pass(streamed: Bundle, tmp_path: Path, simulator: str) -> None:
