@@ -9,6 +9,7 @@ import io
 import json
 import os
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
@@ -204,14 +205,7 @@ def read_arrays(path: Path) -> dict[str, np.ndarray[Any, Any]]:
         raise BundleError(
             f"{path}: the file must exist, and it does not; run `autonba search` again"
         ) from None
-    except (
-        OSError,
-        ValueError,
-        EOFError,
-        KeyError,
-        zipfile.BadZipFile,
-        zipfile.zlib.error,
-    ) as error:  # type: ignore[attr-defined]
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
         raise BundleError(
             f"{path}: the file must be an undamaged .npz of integers ({error}); write it again"
         ) from None

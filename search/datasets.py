@@ -210,9 +210,11 @@ def image_folder(
         shape = _shape_of(files["train"][0][0])
     count, done, splits = sum(len(own) for own in files.values()), 0, {}
     for name, own in files.items():
-        splits[name] = _read(
-            own, shape, lambda part, done=done, own=own: tick((done + part * len(own)) / count)
-        )  # type: ignore[misc]
+
+        def told(part: float, done: int = done, images: int = len(own)) -> None:
+            tick((done + part * images) / count)
+
+        splits[name] = _read(own, shape, told)
         done += len(own)
     return _split(root.name, splits, classes, val, test)
 

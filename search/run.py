@@ -246,11 +246,11 @@ def search(
     )
     plan = plan_for(effort, len(data.train), given or {})
     method = Method(
-        bitwidths=bitwidths,
+        bitwidths=bitwidths,  # type: ignore[arg-type]
         paths=paths,
         offset=offset,
-        level=level,
-        correction=correction,  # type: ignore[arg-type]
+        level=level,  # type: ignore[arg-type]
+        correction=correction,
         warm_epochs=plan.warm_epochs,
         search_epochs=plan.search_epochs,
         samples=plan.das_samples,
