@@ -29,12 +29,12 @@ class Chunk:
     """One sub-accelerator.
 
     conv       each cycle, `in_lanes` input channels of `taps` neighbouring kernel taps meet
-    `out_lanes` output channels
-               at `columns` neighbouring output columns depthwise  each cycle, `out_lanes` (=
-    `in_lanes`) channels, each with `taps` kernel taps, at `columns` columns `drain_lanes`
-    requantizers take the finished accumulators, that many a cycle. `multiplier` says what the
-    array's multipliers are built of; packed: several in one DSP block, which share an activation
-    (output channels of a conv chunk) or a weight (columns of a depthwise chunk).
+               `out_lanes` output channels at `columns` neighbouring output columns
+    depthwise  each cycle, `out_lanes` (= `in_lanes`) channels, each with `taps` kernel taps, at
+               `columns` columns
+    `drain_lanes` requantizers take the finished accumulators, that many a cycle. `multiplier` says
+    what the array's multipliers are built of; packed: several in one DSP block, which share an
+    activation (output channels of a conv chunk) or a weight (columns of a depthwise chunk).
     """
 
     name: str
@@ -111,9 +111,10 @@ class Loops:
     """How a layer runs on its chunk.
 
     `order`   pixel_outer: for row, for column, for block of output channels. block_outer: for
-    block, for row, for column `rows`    output rows of a task; they become available together
-    `weights` chip: in the chunk's memory for good. stream: read from DRAM for each task, a block at
-    a time
+              block, for row, for column
+    `rows`    output rows of a task; they become available together
+    `weights` chip: in the chunk's memory for good. stream: read from DRAM for each task, a block
+              at a time
     """
 
     order: Order = "pixel_outer"

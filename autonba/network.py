@@ -35,13 +35,14 @@ class Layer:
     """One operation; its output tensor bears its name.
 
     conv         convolution of any kernel, stride, padding and groups (a fully connected layer is a
-    1x1 kernel on
-                 a 1x1 map), requantized with `shift`, multipliers m[c] and, with a residual,
-    `residual_multiplier` global_pool  sum over the map, requantized (the 1/(HW) lies in m) avg_pool
-    sum over a window, requantized; padding counts as zeros max_pool     maximum over a window,
-    requantized; padding does not count shuffle      channel c of the output is channel (c % g) * (C
-    / g) + c // g of the input, g = groups `raw` layers leave their accumulators as they are
-    (logits).
+                 1x1 kernel on a 1x1 map), requantized with `shift`, multipliers m[c] and, with a
+                 residual, `residual_multiplier`
+    global_pool  sum over the map, requantized (the 1/(HW) lies in m)
+    avg_pool     sum over a window, requantized; padding counts as zeros
+    max_pool     maximum over a window, requantized; padding does not count
+    shuffle      channel c of the output is channel (c % g) * (C / g) + c // g of the input, g =
+                 groups
+    `raw` layers leave their accumulators as they are (logits).
     """
 
     name: str

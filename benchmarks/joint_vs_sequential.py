@@ -1,7 +1,7 @@
-"""The joint search against its baselines at equal images a second: accuracy of what each derives.
+"""The joint search against its baselines at equal images a second: accuracy of what each
+derives.
 
-    python -m benchmarks.joint_vs_sequential --data FOLDER --output build/joint_vs_sequential
-    [--simulate]
+    python -m benchmarks.joint_vs_sequential --data FOLDER --output build/joint [--simulate]
 
 For each seed one supernet of the space `cifar-small` is warmed up; every arm goes on from its
 weights for as many epochs:

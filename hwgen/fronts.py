@@ -52,7 +52,7 @@ class ImageInput(wiring.Component):
     image_begin, image_end : first and last pixel of an image taken
     too_early, too_late    : packet length errors
     pixel                  : the pixel that is written; of each channel's byte the bits that the
-    image has
+                           image has
     """
 
     def __init__(self, plan: Plan) -> None:

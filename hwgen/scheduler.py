@@ -30,8 +30,8 @@ class Scheduler(wiring.Component):
     <layer>_claim    : the layer claims a task's rows of each of its output edges
     task_*           : stream of `ChunkLayout.task`
     waiting, waiting_room, waiting_layer : a layer waits for rows; for room, not for input; its
-                       place in the network: the last layer that has its input and no room, or else
-                       the first that has begun an image and lacks input
+        place in the network: the last layer that has its input and no room, or else the first that
+        has begun an image and lacks input
     """
 
     def __init__(self, layout: ChunkLayout) -> None:

@@ -32,16 +32,16 @@ class Sequencer(wiring.Component):
     -----
     task_*           : stream of `ChunkLayout.task`
     read_source      : which main memory, `read_address` in it; with column banks, banks below
-    `read_column` use `read_next`
+                     `read_column` use `read_next`
     read_inside      : for each column from `read_column` on, whether it lies in the map (low on
-    padding)
+                     padding)
     read_stride      : number of the layer's stride among `ChunkLayout.strides`
     read_maximum     : the layer takes maxima
     weight_address   : word of the weight memory
     beat_valid, beat_first, beat_last : a beat, the first and the last of its visit
     <edge>_release   : rows given back in this cycle (the last beat of a task was issued)
     loaded           : streamed blocks that are complete; block_done: the oldest of them has been
-    used
+                     used
     """
 
     def __init__(self, layout: ChunkLayout) -> None:

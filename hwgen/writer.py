@@ -51,10 +51,10 @@ class Writer(wiring.Component):
     parameter_address        : word of the parameter ROM
     residual_source, residual_address : residual memory and its address
     residual_multiplier, half, shift, low, high, raw : constants of the requantizer, each at its own
-    stage
+        stage
     write_valid, write_layer : a group of that layer is written in this cycle
     out<i>_enable, out<i>_address : the same, for each memory; out<i>_column : its column bank,
-    where there are several
+        where there are several
     <layer>_commit           : the last group of a task is written in this cycle
     <edge>_release           : residual rows given back in this cycle
     """

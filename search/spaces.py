@@ -34,12 +34,14 @@ class Operator:
     """What may stand in a block; blocks that keep the shape add their input (a residual).
 
     k3_e6, k5_e1_g2  MBConv (Sandler et al. 2018): 1x1 to `expansion` times the channels, depthwise
-    `kernel`, linear 1x1; groups
-                     with a channel shuffle as in FBNet (Wu et al. 2019) f3_e2            fused
-    MBConv (Tan, Le 2021): `kernel` x `kernel` to `expansion` times the channels, linear 1x1 r3_e1
-    basic block (He et al. 2016): two convolutions, `expansion` times the output channels between
-    them c3               one convolution skip             identity, or a linear 1x1 where the shape
-    changes (kernel 0)
+                     `kernel`, linear 1x1; groups with a channel shuffle as in FBNet (Wu et al.
+                     2019)
+    f3_e2            fused MBConv (Tan, Le 2021): `kernel` x `kernel` to `expansion` times the
+                     channels, linear 1x1
+    r3_e1            basic block (He et al. 2016): two convolutions, `expansion` times the output
+                     channels between them
+    c3               one convolution
+    skip             identity, or a linear 1x1 where the shape changes (kernel 0)
     """
 
     name: str

@@ -1,10 +1,12 @@
 """Ways to find a network and its accelerator: the joint search and its baselines, with the same
 interface and budget.
 
-joint         alpha, beta and gamma together (Auto-NBA); with one bitwidth, DNA sequential    the
-network first, for accuracy and few multiply-accumulates, whatever the hardware; then its
-accelerator random        networks drawn uniformly, each priced on an accelerator that moves along;
-the best of them evolutionary  the same, but most networks are children of the best so far
+joint         alpha, beta and gamma together (Auto-NBA); with one bitwidth, DNA
+sequential    the network first, for accuracy and few multiply-accumulates, whatever the hardware;
+              then its accelerator
+random        networks drawn uniformly, each priced on an accelerator that moves along; the best of
+              them
+evolutionary  the same, but most networks are children of the best so far
 
 Random and evolutionary search train the same supernet with operators and bitwidths drawn uniformly;
 what the joint search spends on steps of alpha and beta, they spend on looking at networks with the

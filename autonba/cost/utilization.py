@@ -1,5 +1,5 @@
-"""How much of the multiplications that a limit of DSP blocks allows an accelerator does, and where
-the rest goes.
+"""How much of the multiplications that a limit of DSP blocks allows an accelerator does, and
+where the rest goes.
 
 In the long run an image takes T cycles. Its convolutions have `macs` multiply-accumulates, those
 with padding zeros included; what pools add is not counted as work. `limit` multiply-accumulates a
@@ -10,12 +10,11 @@ its layer's operands let be packed into it:
 
 Chunk c has M[c] multipliers and is busy for B[c] cycles an image; B is the largest B[c]. Then
 
-    provision = sum of M / limit                    multipliers built: above 1 where LUTs make some
-    of them balance   = sum of M * B[c] / (sum of M * B)    how even the work is: a chunk waits
-    while the busiest one works fill      = macs / sum of M * B[c]              work in a busy
-    cycle; else padded lanes, columns, taps, drains, pools pace      = B / T
-    the busiest chunk's share of busy cycles; the rest are stalls overall   = provision * balance *
-    fill * pace = macs / (limit * T)
+    provision = sum of M / limit                  built multipliers; above 1 with some of LUTs
+    balance   = sum of M * B[c] / (sum of M * B)  a chunk waits while the busiest one works
+    fill      = macs / sum of M * B[c]            work in a busy cycle; else padding and pools
+    pace      = B / T                             what is left of the time are stalls
+    overall   = provision * balance * fill * pace = macs / (limit * T)
 
 "Of the multipliers that are built" is balance * fill * pace, `of_built`.
 """
