@@ -1012,8 +1012,8 @@ MUTATIONS = (
         "search/datasets.py",
         "a fraction of the images left is truncated",
         "splits one image too small",
-        "return round(size * images) if size < 1 else int(size)",
-        "return int(size * images) if size < 1 else int(size)",
+        "count = round(size * images) if size < 1 else int(size)",
+        "count = int(size * images) if size < 1 else int(size)",
         "search/test_datasets.py::test_fractions_are_rounded_to_the_nearest_number",
     ),
     _of(
