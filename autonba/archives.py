@@ -27,14 +27,14 @@ import numpy.typing as npt
 from autonba.errors import AutonbaError
 
 MOST_BYTES = 8 << 30  # of all arrays of a file together
-MOST_DIRECTORY = 4 << 20  # bytes of an archive's directory: some 40,000 arrays
+MOST_DIRECTORY = 1 << 20  # bytes of an archive's directory: some 10,000 arrays
 MOST_HEADER = 10_000  # bytes of a member's header, as in NumPy
 BOMB_RATIO = 300  # what inflates more than this, and beyond BOMB_BYTES, is no data
 BOMB_BYTES = 64 << 20
 KINDS = "biufU"  # truth values, signed, unsigned, float, text
 
 _MAGIC = b"\x93NUMPY"
-_PIECE = 1 << 20  # bytes read at once
+_PIECE = 1 << 18  # bytes read at once, fewer than MOST_DIRECTORY
 _DTYPE = re.compile(rf"[<>|=]?[{KINDS}][0-9]{{1,9}}")
 
 Read = TypeVar("Read")

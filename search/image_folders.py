@@ -73,13 +73,27 @@ def _visible(folder: Path) -> list[os.DirEntry[str]]:
     return sorted(found, key=lambda entry: entry.name)
 
 
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_file()
+    except OSError:  # a link that leads to itself
+        return False
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
+
+
 def _folders(folder: Path) -> list[os.DirEntry[str]]:
     """The folders in a folder; images and broken links beside them are refused."""
     found = []
     for entry in _visible(folder):
-        if entry.is_dir():
+        if _is_folder(entry):
             found.append(entry)
-        elif not entry.is_file():
+        elif not _is_file(entry):
             raise DataError(
                 f"{shown(entry.path)}: a data set must hold files and folders, and this link or"
                 " pipe is neither; remove it"
@@ -97,8 +111,8 @@ def _files(root: Path, classes: Iterable[str]) -> Files:
     for label, name in enumerate(classes):
         own = []
         for entry in _visible(root / name):
-            if not entry.is_file():
-                what = "a folder" if entry.is_dir() else "a broken link or a pipe"
+            if not _is_file(entry):
+                what = "a folder" if _is_folder(entry) else "a broken link or a pipe"
                 raise DataError(
                     f"{shown(root / name)}: the folder of a class must hold image files alone, and"
                     f" {entry.name!r} is {what}; move its images up, or remove it"

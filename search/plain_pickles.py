@@ -31,7 +31,9 @@ _IGNORED = {"PROTO", "FRAME"}
 _PARTS = ("numpy.core", "numpy._core")  # before and since NumPy 2
 _RECONSTRUCT = {f"{part}.multiarray._reconstruct" for part in _PARTS}
 _FROM_BUFFER = {f"{part}.numeric._frombuffer" for part in _PARTS}
-_KNOWN = {*_RECONSTRUCT, *_FROM_BUFFER, "numpy.ndarray", "numpy.dtype", "_codecs.encode"}
+_NO_BYTES = {"__builtin__.bytes", "builtins.bytes"}  # how old protocols write b""
+_KNOWN = {*_RECONSTRUCT, *_FROM_BUFFER, *_NO_BYTES, "numpy.ndarray", "numpy.dtype"}
+_KNOWN |= {"_codecs.encode"}
 
 
 class _Named:
@@ -102,6 +104,8 @@ def loads(data: bytes) -> Any:
             if budget < 0 or codec not in ("latin1", "latin-1", b"latin1"):
                 raise ValueError("it encodes its texts in another way")
             return (text.decode("latin1") if isinstance(text, bytes) else text).encode("latin1")
+        if name in _NO_BYTES and values == ():
+            return b""
         if name == "numpy.dtype":
             return _Type(_text(values[0]))
         if name in _RECONSTRUCT:
