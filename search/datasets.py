@@ -7,6 +7,7 @@ batches, or NumPy arrays.
 from __future__ import annotations
 
 import io
+import math
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,13 +15,13 @@ from contextlib import redirect_stderr
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from autonba.archives import MOST_BYTES, reason, shown
 from autonba.errors import DataError
-from autonba.search import array_files
+from autonba.search import array_files, image_folders, pictures
 
 Images = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.int64]
@@ -112,26 +113,17 @@ def load(
     """'digits', the path of a folder (of images, or of CIFAR's batches), or of an .npz file.
 
     `shape` (C, H, W) and `classes` are those of a network that shall read the images; without, the
-    first file decides. `val` and `test` size the splits that the files do not hold themselves, as a
+    files decide. `val` and `test` size the splits that the files do not hold themselves, as a
     fraction of the images that are left to draw from (test is drawn first) or, from 1 on, a number
     of images. Raises DataError naming the file that cannot be read.
     """
-    path = Path(name)
-    if name == "digits":
-        dataset = digits(val, test)
-    elif path.suffix == ".npz" and path.is_file():
-        dataset = _drawn(name_of(name), array_files.npz(path), val, test)
-    elif path.is_dir():
-        folder = array_files.cifar_folder(path)
-        if folder is None:
-            dataset = image_folder(path, shape, val=val, test=test, tick=tick)
-        else:
-            dataset = _drawn(name_of(name), array_files.cifar(folder), val, test)
-    else:
+    try:
+        dataset = _loaded(name, shape, val, test, tick)
+    except (OSError, ValueError, MemoryError) as error:  # names and folders that the system refuses
         raise DataError(
-            "dataset must be 'digits', a folder of images or of CIFAR's batches, or an .npz file,"
-            f" and {name!r} is none of these"
-        )
+            f"dataset {shown(name[:300])} must be a folder or a file that can be read"
+            f" ({reason(error)}); name another, or mend it"
+        ) from None
     if shape is not None and shape != dataset.shape:
         raise DataError(
             f"dataset {name!r} has images of shape {list(dataset.shape)}, and the network reads "
@@ -143,6 +135,32 @@ def load(
             f" {list(dataset.classes)}"
         )
     return dataset
+
+
+def _loaded(
+    name: str,
+    shape: tuple[int, int, int] | None,
+    val: float | None,
+    test: float | None,
+    tick: Tick,
+) -> Dataset:
+    path = Path(name)
+    folder = array_files.cifar_folder(path) if path.is_dir() else None
+    if name == "digits":
+        found = digits(val, test)
+    elif path.suffix == ".npz" and path.is_file():
+        found = _drawn(name_of(name), array_files.npz(path), val, test)
+    elif folder is not None:
+        found = _drawn(name_of(name), array_files.cifar(folder), val, test)
+    elif path.is_dir():
+        return image_folder(path, shape, val=val, test=test, tick=tick)
+    else:
+        raise DataError(
+            "dataset must be 'digits', a folder of images or of CIFAR's batches, or an .npz file,"
+            f" and {name[:300]!r} is none of these"
+        )
+    tick(1.0)
+    return found
 
 
 def name_of(dataset: str) -> str:
@@ -173,8 +191,8 @@ def digits(val: float | None = None, test: float | None = None) -> Dataset:
         "digits",
         whole,
         tuple(str(d) for d in range(10)),
-        val or DIGITS_VALIDATION,
-        test or DIGITS_TEST,
+        DIGITS_VALIDATION if val is None else val,
+        DIGITS_TEST if test is None else test,
     )
 
 
@@ -189,25 +207,21 @@ def image_folder(
     """A folder `root/train/<class>/*` (with `root/test/<class>/*` or `root/val/<class>/*` where
     they exist) or `root/<class>/*`.
 
-    The first image (by name) fixes size and grey or colour unless `shape` does; others are resized
-    to it. Splits that do not exist as folders are drawn from the training images, stratified,
-    always the same.
+    Unless `shape` does, the first image (by name) fixes the size, and others are resized to it; and
+    images are colour if any of them is, else grey. Splits that do not exist as folders are drawn
+    from the training images, stratified, always the same.
     """
-    train_root = root / "train" if (root / "train").is_dir() else root
-    classes = tuple(
-        sorted(p.name for p in train_root.iterdir() if p.is_dir() and not p.name.startswith("."))
-    )
-    if len(classes) < 2:
-        raise DataError(
-            f"{train_root}: the folder must hold at least two folders, one a class, not"
-            f" {len(classes)}"
-        )
-    files = {"train": _files(train_root, classes)}
-    for name in ("val", "test"):
-        if train_root != root and (root / name).is_dir():
-            files[name] = _files(root / name, classes)
+    found = image_folders.scan(root)
+    files = found.files
     if shape is None:
-        shape = _shape_of(files["train"][0][0])
+        shape = _shape_of([path for own in files.values() for path, _ in own])
+    images = sum(len(own) for own in files.values())
+    if images * math.prod(shape) > MOST_BYTES:
+        raise DataError(
+            f"{shown(root)}: {images:,} images of shape {list(shape)} must fit"
+            f" {MOST_BYTES >> 30} GiB, and take {images * math.prod(shape) / (1 << 30):.1f}; make"
+            f" the images smaller, first of all {shown(files['train'][0][0])}"
+        )
     count, done, splits = sum(len(own) for own in files.values()), 0, {}
     for name, own in files.items():
 
@@ -216,7 +230,7 @@ def image_folder(
 
         splits[name] = _read(own, shape, told)
         done += len(own)
-    return _split(root.name, splits, classes, val, test)
+    return _split(root.name, splits, found.classes, val, test)
 
 
 def _drawn(name: str, found: array_files.Parts, val: float | None, test: float | None) -> Dataset:
@@ -272,42 +286,27 @@ def _count(split: str, size: float | None, images: int, classes: int) -> int:
             f"{split} must be a fraction above 0 and below 1, or a whole number of images below"
             f" {images}, not {size!r}"
         )
-    return round(size * images) if size < 1 else int(size)
-
-
-def _files(root: Path, classes: Sequence[str]) -> list[tuple[Path, int]]:
-    found = []
-    for label, name in enumerate(classes):
-        own = sorted(
-            p for p in (root / name).glob("*") if p.is_file() and not p.name.startswith(".")
-        )
-        if not own:
-            raise DataError(
-                f"{root / name}: the folder must hold at least one image, and it holds none"
-            )
-        found += [(p, label) for p in own]
-    return found
-
-
-def _open(path: Path) -> Any:
-    from PIL import Image
-
-    try:
-        image = Image.open(path)
-        image.load()
-    except Exception as error:  # Pillow raises many kinds for damaged files
+    count = round(size * images) if size < 1 else int(size)
+    if not 0 < count < images:
         raise DataError(
-            f"{path}: the file must be a readable image"
-            f" ({str(error).splitlines()[0] if str(error) else type(error).__name__}); mend or"
-            " remove it"
-        ) from None
-    return image
+            f"{split} must leave images on both sides, and {size!r} takes {count} of {images}; give"
+            f" a number of images from 1 to {images - 1}"
+        )
+    return count
 
 
-def _shape_of(path: Path) -> tuple[int, int, int]:
-    with redirect_stderr(io.StringIO()):
-        image = _open(path)
-    return (1 if image.mode in ("1", "L", "I", "I;16", "F", "LA") else 3), image.height, image.width
+def _shape_of(files: Sequence[Path]) -> tuple[int, int, int]:
+    """Channels, height and width by the first image's size and by all images' colour."""
+    first = pictures.head(files[0])
+    if max(first.width, first.height) > array_files.MOST_SIDE:
+        raise DataError(
+            f"{shown(files[0])}: the first image is the network's input, and must be at most"
+            f" {array_files.MOST_SIDE} pixels wide and high, not"
+            f" {first.width}x{first.height}; make the images smaller"
+        )
+    colour = any(pictures.head(path).colour for path in files)
+    upright = pictures.read(files[0], colour)
+    return 3 if colour else 1, upright.height, upright.width
 
 
 def _read(files: Sequence[tuple[Path, int]], shape: tuple[int, int, int], tick: Tick) -> Split:
@@ -318,7 +317,7 @@ def _read(files: Sequence[tuple[Path, int]], shape: tuple[int, int, int], tick: 
     images = np.empty((len(files), channels, height, width), dtype=np.uint8)
 
     def read(index: int) -> None:
-        image = _open(files[index][0]).convert("L" if channels == 1 else "RGB")
+        image = pictures.read(files[index][0], channels == 3)
         if image.size != (width, height):
             image = image.resize((width, height), Image.Resampling.BILINEAR)
         values = np.asarray(image, dtype=np.uint8)
@@ -330,7 +329,6 @@ def _read(files: Sequence[tuple[Path, int]], shape: tuple[int, int, int], tick: 
             read(index)
         return last
 
-    Image.init()  # else the threads race to load Pillow's plugins
     with (
         redirect_stderr(io.StringIO()),
         ThreadPoolExecutor(min(READERS, os.cpu_count() or 1)) as pool,
