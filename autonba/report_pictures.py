@@ -144,7 +144,8 @@ def _curves(figure: Any, narrow: bool, search: Mapping[str, Any]) -> None:
     losses.set(ylabel="loss", title="Loss (warm-up shaded)" if warm else "Loss")
     losses.legend(frameon=False)
     plot(cycles, "cycles", color=BLUE)
-    cycles.set(ylabel="cycles an image", title="Drawn networks, cycles")
+    cycles.set(ylabel="cycles an image", title="Drawn networks" if narrow else "Drawn networks on the accelerator of their time")
+    cycles.yaxis.set_major_formatter("{x:,.0f}")
     for name, colour in (("alpha", BLUE), ("beta", RED), ("gamma", GREEN)):
         if curves.get(f"{name}_entropy"):
             plot(entropies, f"{name}_entropy", color=colour, label=name)
@@ -160,6 +161,8 @@ def _curves(figure: Any, narrow: bool, search: Mapping[str, Any]) -> None:
     limits.axhline(1.0, color="#222222", linewidth=0.8, linestyle=":")
     limits.set(xlabel="epoch", ylabel="need / limit", title="Derived design against its limits")
     limits.set_yscale("log" if named else "linear")
+    limits.yaxis.set_major_formatter("{x:g}")
+    limits.yaxis.set_minor_formatter("")
     if named:
         beside = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0)}
         below = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.2), "ncols": 3}

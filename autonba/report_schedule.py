@@ -45,7 +45,7 @@ class Chart:
     spans: dict[str, IntArray]
     first: Window
     steady: Window
-    is_steady: bool  # whether the schedule repeats itself from `steady` on
+    period: SteadyState | None  # of the schedule from `steady` on; None where it has none yet
 
     @property
     def lanes(self) -> list[tuple[str, list[str]]]:
@@ -77,7 +77,7 @@ def chart(mapped: Plan, steady: SteadyState) -> Chart:
             end=finish[settled + shown - 1],
             images=range(settled, settled + shown),
         ),
-        is_steady=steady.proven and settled == steady.settled,
+        period=steady if steady.proven and settled == steady.settled else None,
     )
 
 
@@ -101,8 +101,9 @@ def bars(
     """(begin, end, image) of the bars of a lane, in the order of time.
 
     `spans` are those of its layers, of which no two overlap. The cycles `begin` to `end` are cut
-    into at most `most` equal bins; a bin is drawn where at least half of it is worked in, as the
-    image that has most of it, and neighbouring bins of an image are one bar.
+    into at most `most` equal bins. A bin is drawn where at least half of it is worked in, or any of
+    it in the lane of one layer, so that no task is too short to be seen; it is of the image that
+    has most of it, and neighbouring bins of an image are one bar.
     """
     bins = min(end - begin, most)
     edges = np.linspace(begin, end, bins + 1)
@@ -114,7 +115,8 @@ def bars(
     if not images:
         return []
     worked = np.stack([_worked(np.concatenate([own[i] for own in spans]), edges) for i in images])
-    idle = worked.sum(axis=0) < (end - begin) / bins / 2
+    least = (end - begin) / bins / 2 if len(spans) > 1 else 1e-6
+    idle = worked.sum(axis=0) < least
     owner = np.where(idle, -1, np.array(images)[worked.argmax(axis=0)])
     cuts = [0, *(np.flatnonzero(np.diff(owner)) + 1).tolist(), bins]
     return [
@@ -131,7 +133,7 @@ def _worked(spans: IntArray, edges: Any) -> Any:
 
 def height(found: Chart) -> float:
     """Height in inches of a chart of both panels."""
-    return 2 * (_tops(found)[-1] * UNIT + 0.95)
+    return 2 * (_tops(found)[-1] * UNIT + 1.1)
 
 
 def _tops(found: Chart) -> list[float]:
@@ -150,14 +152,22 @@ def draw(figure: Any, found: Chart, narrow: bool) -> None:
     upper, lower = figure.subplots(2, 1)
     first, steady = found.first, found.steady
     _panel(upper, found, first, narrow)
-    upper.set_title(f"The first {len(first.images)} images", loc="left", fontweight="bold")
+    _title(upper, f"The first {len(first.images)} images")
     upper.set_xlabel("cycles from the first pixel on")
     _panel(lower, found, steady, narrow)
-    title = f"Images {steady.images[0]} to {steady.images[-1]}: " + (
-        "from here on it repeats itself" if found.is_steady else "not yet periodic"
-    )
-    lower.set_title(title, loc="left", fontweight="bold")
+    if found.period is None:
+        title = f"Images {steady.images[0]} to {steady.images[-1]}, not yet periodic"
+    else:
+        count, cycles = found.period.images, found.period.cycles
+        period = "1 image" if count == 1 else f"{count} images"
+        title = f"From image {steady.images[0]} on: a period of {period}"
+        title += "" if narrow else f", {cycles:,} cycles"
+    _title(lower, title)
     lower.set_xlabel(f"cycles after image {steady.images[0] - 1} has left")
+
+
+def _title(axes: Any, text: str) -> None:
+    axes.set_title(text, loc="left", fontweight="bold", pad=17)
 
 
 def _panel(axes: Any, found: Chart, window: Window, narrow: bool) -> None:
