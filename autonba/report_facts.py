@@ -150,9 +150,7 @@ def _broken(path: Path, where: str, rule: Rule, value: Any, way_out: str) -> Bun
     return BundleError(f"{path}: {where} must be {rule.text}, not {reprlib.repr(value)}; {way_out}")
 
 
-def _check(
-    path: Path, facts: dict[str, Any], rules: Rules, way_out: str, prefix: str = ""
-) -> None:
+def _check(path: Path, facts: dict[str, Any], rules: Rules, way_out: str, prefix: str = "") -> None:
     def visit(value: Any, keys: list[str], rule: Rule, where: str) -> None:
         if not keys:
             if not rule.holds(value):

@@ -144,7 +144,10 @@ def _curves(figure: Any, narrow: bool, search: Mapping[str, Any]) -> None:
     losses.set(ylabel="loss", title="Loss (warm-up shaded)" if warm else "Loss")
     losses.legend(frameon=False)
     plot(cycles, "cycles", color=BLUE)
-    cycles.set(ylabel="cycles an image", title="Drawn networks" if narrow else "Drawn networks on the accelerator of their time")
+    cycles.set(
+        ylabel="cycles an image",
+        title="Drawn networks" if narrow else "Drawn networks on the accelerator of their time",
+    )
     cycles.yaxis.set_major_formatter("{x:,.0f}")
     for name, colour in (("alpha", BLUE), ("beta", RED), ("gamma", GREEN)):
         if curves.get(f"{name}_entropy"):
@@ -268,8 +271,7 @@ def _random(figure: Any, narrow: bool, search: Mapping[str, Any], bottleneck: in
         random["median_cycles"] / 1000, color=BLUE, linestyle="--", label="median of random"
     )
     axes.set(
-        xlabel="thousand busy cycles an image"
-        + ("" if narrow else " of the busiest chunk"),
+        xlabel="thousand busy cycles an image" + ("" if narrow else " of the busiest chunk"),
         ylabel="random designs",
         title="The found accelerator among random ones",
     )

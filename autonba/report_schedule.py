@@ -120,7 +120,9 @@ def bars(
     owner = np.where(idle, -1, np.array(images)[worked.argmax(axis=0)])
     cuts = [0, *(np.flatnonzero(np.diff(owner)) + 1).tolist(), bins]
     return [
-        (float(edges[a]), float(edges[b]), int(owner[a])) for a, b in pairwise(cuts) if owner[a] >= 0
+        (float(edges[a]), float(edges[b]), int(owner[a]))
+        for a, b in pairwise(cuts)
+        if owner[a] >= 0
     ]
 
 
