@@ -14,8 +14,8 @@ import jinja2
 from autonba import __version__
 from autonba.boards import find_board
 from autonba.bundle import Bundle, check_schema, read_json, write_bytes, write_json
-from autonba.cost.logic import nearest_held_out
 from autonba.cost.energy import energy_per_image
+from autonba.cost.logic import nearest_held_out
 from autonba.cost.resources import chunk_dsps, estimate
 from autonba.cost.schedule import simulate, steady_state
 from autonba.cost.utilization import utilization

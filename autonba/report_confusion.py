@@ -16,20 +16,20 @@ WHOLE = 20  # classes up to which the matrix is shown, above only its largest en
 
 @dataclass(frozen=True, kw_only=True)
 class Confusion:
-    """`counts_LP[label, prediction]` images of `classes`."""
+    """`counts[label, prediction]` (K, K) images of `classes`."""
 
     classes: tuple[str, ...]
-    counts_LP: IntArray
+    counts: IntArray
 
     @property
     def images(self) -> int:
         """Images counted."""
-        return int(self.counts_LP.sum())
+        return int(self.counts.sum())
 
     @property
     def right(self) -> int:
         """Images whose prediction is their label."""
-        return int(np.trace(self.counts_LP))
+        return int(np.trace(self.counts))
 
     @property
     def is_whole(self) -> bool:
@@ -45,16 +45,16 @@ class Confusion:
                 "right": int(own[label]),
                 "cells": [(int(n), int(n) / max(int(own.sum()), 1)) for n in own],
             }
-            for label, (name, own) in enumerate(zip(self.classes, self.counts_LP, strict=True))
+            for label, (name, own) in enumerate(zip(self.classes, self.counts, strict=True))
         ]
 
     def pairs(self) -> list[tuple[str, str, int, int]]:
         """The WHOLE most frequent mistakes: label, prediction, images, images of the label."""
-        wrong = self.counts_LP - np.diag(np.diag(self.counts_LP))
+        wrong = self.counts - np.diag(np.diag(self.counts))
         order = np.argsort(-wrong, axis=None, kind="stable")[:WHOLE]
         places = [np.unravel_index(place, wrong.shape) for place in order]
         return [
-            (self.classes[i], self.classes[j], int(wrong[i, j]), int(self.counts_LP[i].sum()))
+            (self.classes[i], self.classes[j], int(wrong[i, j]), int(self.counts[i].sum()))
             for i, j in places
             if wrong[i, j]
         ]
@@ -83,4 +83,4 @@ def confusion(bundle: Bundle) -> Confusion | None:
     results = bundle.golden[network.layers[-1].name].reshape(len(labels), -1)
     counts = np.zeros((len(classes), len(classes)), dtype=np.int64)
     np.add.at(counts, (labels, results.argmax(axis=1)), 1)
-    return Confusion(classes=classes, counts_LP=counts)
+    return Confusion(classes=classes, counts=counts)

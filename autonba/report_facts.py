@@ -188,7 +188,7 @@ def _check_choices(path: Path, search: dict[str, Any]) -> None:
                 raise _broken(path, key, _LIST, value, way_out)
         for n, block in enumerate(blocks or ()):
             for key, allowed in (("operator", operators), ("bits", bits)):
-                if block[key] not in allowed:
+                if block[key] not in (allowed or ()):
                     rule = Rule(f"one of {allowed}", lambda v: False)
                     raise _broken(path, f"network.blocks[{n}].{key}", rule, block[key], way_out)
         shape = [len(blocks or ()), len(operators)]

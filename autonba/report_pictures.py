@@ -31,7 +31,7 @@ LIMITED = {  # metric -> what the reader calls it
 }
 Draw = Callable[[Any, bool], None]  # figure, whether it is the narrow one
 WIDE, NARROW = 9.5, 3.9  # inches
-STYLE = {
+STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",  # letters stay letters: small, and found by a search in the page
     "text.parse_math": False,  # a $ in a name is a $
     "font.size": 9,

@@ -119,11 +119,8 @@ def bars(
     idle = worked.sum(axis=0) < least
     owner = np.where(idle, -1, np.array(images)[worked.argmax(axis=0)])
     cuts = [0, *(np.flatnonzero(np.diff(owner)) + 1).tolist(), bins]
-    return [
-        (float(edges[a]), float(edges[b]), int(owner[a]))
-        for a, b in pairwise(cuts)
-        if owner[a] >= 0
-    ]
+    runs = [(a, b) for a, b in pairwise(cuts) if owner[a] >= 0]
+    return [(float(edges[a]), float(edges[b]), int(owner[a])) for a, b in runs]
 
 
 def _worked(spans: IntArray, edges: Any) -> Any:

@@ -39,7 +39,7 @@ def test_rows_are_labels_and_columns_predictions(tmp_path: Path) -> None:
         labels, predict(network, bundle.weights, bundle.golden["images"]), strict=True
     ):
         wanted[label, guess] += 1
-    assert found.counts_LP.tolist() == wanted.tolist()
+    assert found.counts.tolist() == wanted.tolist()
     assert (found.images, found.right) == (6, int(np.trace(wanted)))
 
 
@@ -67,6 +67,6 @@ def test_without_golden_images_there_is_none(tmp_path: Path) -> None:
 def test_of_many_classes_the_most_frequent_mistakes_are_listed() -> None:
     counts = np.diag([5] * 100)
     counts[3, 7], counts[9, 1], counts[0, 2] = 2, 4, 1
-    found = Confusion(classes=tuple(f"c{n}" for n in range(100)), counts_LP=counts)
+    found = Confusion(classes=tuple(f"c{n}" for n in range(100)), counts=counts)
     assert not found.is_whole
     assert found.pairs() == [("c9", "c1", 4, 9), ("c3", "c7", 2, 7), ("c0", "c2", 1, 6)]
