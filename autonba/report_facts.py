@@ -4,7 +4,6 @@ with file, field, rule and value named.
 
 from __future__ import annotations
 
-import math
 import reprlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -25,12 +24,8 @@ class Rule:
 
 
 def _is_number(value: Any) -> bool:
-    return (
-        isinstance(value, int | float)
-        and not isinstance(value, bool)
-        and math.isfinite(value if isinstance(value, float) else 0)
-        and abs(value) < _LARGEST
-    )
+    is_one = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_one and abs(value) < _LARGEST  # NaN is not below anything
 
 
 def _is_count(value: Any) -> bool:
