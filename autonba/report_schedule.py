@@ -159,7 +159,7 @@ def draw(figure: Any, found: Chart, narrow: bool) -> None:
     else:
         count, cycles = found.period.images, found.period.cycles
         period = "1 image" if count == 1 else f"{count} images"
-        title = f"From image {steady.images[0]} on: a period of {period}"
+        title = f"From image {steady.images[0]}: period of {period}"
         title += "" if narrow else f", {cycles:,} cycles"
     _title(lower, title)
     lower.set_xlabel(f"cycles after image {steady.images[0] - 1} has left")

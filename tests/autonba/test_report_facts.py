@@ -83,6 +83,7 @@ def test_what_the_stages_write_is_taken(name: str) -> None:
     [
         ("search", ("accuracy", "integer"), math.nan, "accuracy.integer must be a number from 0"),
         ("search", ("accuracy", "images"), 2.5, "accuracy.images must be a whole number"),
+        ("search", ("joint_search", "train_loss", 1), math.nan, r"train_loss\[1\] must be a fin"),
         ("search", ("joint_search", "train_loss", 2), math.inf, r"train_loss\[2\] must be a fin"),
         ("search", ("joint_search", "beta", 0, 1, 2), "x", r"joint_search.beta\[0\]\[1\]\[2\]"),
         ("search", ("joint_search", "alpha"), [[1.0]], r"alpha must be probabilities of shape"),

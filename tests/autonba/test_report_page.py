@@ -29,7 +29,7 @@ onload = () => {{
   const free = [...inner.querySelectorAll("table")].filter(
     t => getComputedStyle(t.parentElement).overflowX !== "auto").length;
   document.body.textContent = JSON.stringify({{
-    width: inner.documentElement.scrollWidth, 
+    width: inner.documentElement.scrollWidth,
     wide: widths("wide"), narrow: widths("narrow"), free: free}});
 }};
 </script></body>"""
