@@ -14,13 +14,17 @@ import jinja2
 from autonba import __version__
 from autonba.boards import find_board
 from autonba.bundle import Bundle, check_schema, read_json, write_bytes, write_json
+from autonba.cost.energy import energy_per_image
 from autonba.cost.logic import nearest_held_out
-from autonba.cost.resources import estimate
+from autonba.cost.resources import chunk_dsps, estimate
 from autonba.cost.schedule import simulate, steady_state
 from autonba.cost.utilization import utilization
 from autonba.errors import BundleError
 from autonba.mapping import Plan, plan
-from autonba.report_pictures import pictures
+from autonba.report_confusion import confusion
+from autonba.report_facts import check_facts, check_front
+from autonba.report_pictures import pictures, schedule_picture
+from autonba.report_schedule import chart
 
 KINDS = ("lut", "ff", "dsp", "bram")
 
@@ -33,13 +37,21 @@ def write_report(bundle: Bundle) -> tuple[Path, Path]:
         for path in sorted(folder.glob("*.json"))
         if path.stem != "summary"
     }
+    for name, facts in found.items():
+        if not isinstance(facts, dict):
+            raise BundleError(
+                f"{folder / f'{name}.json'}: the file must hold an object, not {facts!r:.40}; run"
+                " the stage that writes it again"
+            )
     found = {name: facts for name, facts in found.items() if _is_current(facts, bundle.digest)}
+    for name, facts in found.items():
+        check_facts(folder / f"{name}.json", facts)
     mapped = plan(bundle.design.network, bundle.design.accelerator, bundle.weights)
     try:
         summary = summarize(bundle, mapped, found)
         check_schema(summary, "summary", "summary.json")
         page = render(bundle, mapped, summary, found)
-    except (KeyError, TypeError, AttributeError) as error:
+    except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
         raise BundleError(
             f"{folder}: its files must be as the stages write them ({type(error).__name__}:"
             f" {error}); run the stage that wrote the damaged one again"
@@ -76,7 +88,7 @@ def summarize(bundle: Bundle, mapped: Plan, found: dict[str, Any]) -> dict[str, 
     }
     predicted = estimate(mapped, board.family, bundle.weights)
     dsps = design.constraints.get("dsp") or board.resources.dsp
-    accuracy = found.get("search", {}).get("accuracy", {})
+    accuracy = found.get("search", {}).get("accuracy") or {}
     check = (simulation or {}).get("rtl_check", {})
     return {
         "schema_version": 1,
@@ -85,7 +97,9 @@ def summarize(bundle: Bundle, mapped: Plan, found: dict[str, Any]) -> dict[str, 
         "cycles": cycles,
         "fps": clock_hz / steady.per_image,
         "clock_mhz": design.target.clock_mhz,
-        "fmax_mhz": {target: facts["fmax_mhz"] for target, facts in flows.items()},
+        "fmax_mhz": {
+            target: facts["fmax_mhz"] for target, facts in flows.items() if facts.get("fmax_mhz")
+        },
         "resources": {
             "predicted": asdict(predicted),
             "synthesized": {
@@ -109,33 +123,124 @@ def render(bundle: Bundle, mapped: Plan, summary: dict[str, Any], found: dict[st
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    per_image = summary["cycles"]["predicted"]["per_image"]
     search, board = found.get("search"), find_board(bundle.design.target.board)
+    steady = steady_state(mapped)
+    drawn = [schedule_picture(chart(mapped, steady))]
+    if search is not None:
+        own = bundle.path.resolve().name
+        drawn += pictures(search, _front_of(bundle), own, mapped.bottleneck)
     return environment.get_template("report.html.j2").render(
         version=__version__,
         design=bundle.design,
         summary=summary,
         mapped=mapped,
-        per_image=per_image,
+        per_image=steady.per_image,
         comparisons=_comparisons(summary),
+        amounts=_amounts(bundle, summary),
+        limits=_limits(bundle, mapped, summary),
+        accuracies=_accuracies(search),
+        confusion=confusion(bundle),
+        dsps={chunk.chunk.name: chunk_dsps(chunk, board.family) for chunk in mapped.chunks},
         board=board,
-        limits=bundle.design.constraints,
         random=(search or {}).get("accelerator", {}).get("random"),
         rounding=(search or {}).get("integer_against_quantized"),
         alike=nearest_held_out(
             board.family, bundle.design.accelerator.style, bundle.design.accelerator.multipliers
         ),
-        pictures=(
-            []
-            if search is None
-            else pictures(search, _front_of(bundle), bundle.path.resolve().name, mapped.bottleneck)
-        ),
+        schedule=drawn[0],
+        pictures=drawn[1:],
         flows={
             name.removeprefix("flow_"): facts
             for name, facts in found.items()
             if name.startswith("flow_")
         },
+        missing=[
+            command
+            for command, there in (
+                ("search", search is not None),
+                ("sim", "simulation" in found),
+                ("flow", any(name.startswith("flow_") for name in found)),
+            )
+            if not there
+        ],
     )
+
+
+def _amounts(bundle: Bundle, summary: dict[str, Any]) -> list[dict[str, Any]]:
+    """Rows of the resources, predicted and synthesized: need, what the board has, the limit, and
+    the shares of both.
+    """
+    board, limits = find_board(bundle.design.target.board), bundle.design.constraints
+    counts = {"predicted": summary["resources"]["predicted"]} | {
+        f"synthesized, {target}": counted
+        for target, counted in summary["resources"]["synthesized"].items()
+    }
+    return [
+        {
+            "name": kind.upper(),
+            "source": source,
+            "need": counted[kind],
+            "board": getattr(board.resources, kind),
+            "of_board": counted[kind] / getattr(board.resources, kind),
+            "limit": limits.get(kind),
+            "of_limit": _share(counted[kind], limits.get(kind)),
+        }
+        for kind in KINDS
+        for source, counted in counts.items()
+    ]
+
+
+def _limits(bundle: Bundle, mapped: Plan, summary: dict[str, Any]) -> list[dict[str, Any]]:
+    """Rows of speed, latency and energy: what the design has, its limit, the share used of it."""
+    limits, clock_hz = bundle.design.constraints, summary["clock_mhz"] * 1e6
+    latency_ms = summary["cycles"]["predicted"]["first_image"] / clock_hz * 1e3
+    energy_uj = energy_per_image(mapped).total / 1e6
+    least, most, highest = (
+        limits.get(key) for key in ("min_fps", "max_latency_ms", "max_energy_uj")
+    )
+    return [
+        {
+            "name": "images a second",
+            "found": summary["fps"],
+            "rule": "at least",
+            "limit": least,
+            "share": None if least is None else least / summary["fps"],
+        },
+        {
+            "name": "latency of an image alone, ms",
+            "found": latency_ms,
+            "rule": "at most",
+            "limit": most,
+            "share": _share(latency_ms, most),
+        },
+        {
+            "name": "energy of an image, µJ (45 nm model)",
+            "found": energy_uj,
+            "rule": "at most",
+            "limit": highest,
+            "share": _share(energy_uj, highest),
+        },
+    ]
+
+
+def _share(need: float, limit: float | None) -> float | None:
+    return need / limit if limit else None
+
+
+def _accuracies(search: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+    """Rows of float | fake-quantized | integer for each set of images that has been measured."""
+    splits = {
+        "test": "accuracy",
+        "validation, held back from training": "validation_accuracy",
+    }
+    return [
+        {
+            "name": name,
+            **{key: search[split].get(key) for key in ("float", "quantized", "integer", "images")},
+        }
+        for name, split in splits.items()
+        if search is not None and search.get(split)
+    ]
 
 
 def _comparisons(summary: dict[str, Any]) -> list[dict[str, Any]]:
@@ -207,6 +312,6 @@ def _comparisons(summary: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _front_of(bundle: Bundle) -> Mapping[str, Any] | None:
-    """The front.json of the sweep that the bundle belongs to."""
+    """The front.json of the sweep that the bundle belongs to, without the values refused."""
     path = bundle.path.resolve().parent / "front.json"
-    return read_json(path) if path.is_file() else None
+    return {"points": check_front(path, read_json(path))} if path.is_file() else None

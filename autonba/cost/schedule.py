@@ -48,12 +48,14 @@ class Schedule:
     """Cycles counted from the first accepted pixel, with pixels always offered and results always
     taken.
 
-    `finish[i]` is the number of cycles until the last word of image i has left. `commits` gives
-    each layer the cycle of each of its commits, which is that of a row task's last write: task t of
-    image i is number i * tasks + t.
+    `finish[i]` is the number of cycles until the last word of image i has left. `starts` gives each
+    layer the cycle in which the sequencer takes each of its row tasks, `commits` the cycle of each
+    of its commits, which is that of a row task's last write: task t of image i is number
+    i * tasks + t.
     """
 
     finish: tuple[int, ...]
+    starts: Mapping[str, Sequence[int]]
     commits: Mapping[str, Sequence[int]]
 
     @property
@@ -221,7 +223,8 @@ class Run:
 
     def __init__(self, machine: Machine, rows: Sequence[int]) -> None:
         self.machine, self.rows = machine, rows
-        self.commits: list[list[int]] = [[] for _ in machine.tasks]  # by node, of a run that ends
+        self.starts: list[list[int]] = [[] for _ in machine.tasks]  # by node, of a run that ends
+        self.commits: list[list[int]] = [[] for _ in machine.tasks]  # as `starts`
         self.state = b""  # of a run without end, at the last image that finished
         credit = [rows[edge.buffer] for edge in machine.plan.edges]
         tokens = [0] * len(credit) + credit
@@ -233,7 +236,7 @@ class Run:
         """The number of cycles until each of `images` images has left, or of images without end;
         fewer come on a halt.
         """
-        machine, lack, commits = self.machine, self.lack, self.commits
+        machine, lack, starts, commits = self.machine, self.lack, self.starts, self.commits
         agent, bit, nodes, owner, tasks = (
             machine.agent,
             machine.bit,
@@ -298,7 +301,7 @@ class Run:
             a = event - looks
             if look_at[a] > now:
                 continue
-            waiting = ready[a]
+            waiting, taken = ready[a], now
             if not waiting:
                 chosen[a] = 1
                 continue
@@ -333,6 +336,7 @@ class Run:
                 ready[a] &= ~one
             task[n] = (t + 1) % tasks[n]
             if images is not None:
+                starts[n].append(taken)
                 commits[n].append(written)
             if n == sink and not task[n]:
                 if images is None:
@@ -363,7 +367,11 @@ def simulate(mapped: Plan, images: int, stream_latency: int = STREAM_LATENCY) ->
     finish = tuple(run.finishes(images))
     if len(finish) < images:
         raise run.halt()
-    return Schedule(finish=finish, commits=dict(zip(mapped.layers, run.commits[1:-1], strict=True)))
+    return Schedule(
+        finish=finish,
+        starts=dict(zip(mapped.layers, run.starts[1:-1], strict=True)),
+        commits=dict(zip(mapped.layers, run.commits[1:-1], strict=True)),
+    )
 
 
 def steady_state(mapped: Plan, stream_latency: int = STREAM_LATENCY) -> SteadyState:

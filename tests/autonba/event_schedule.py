@@ -104,6 +104,7 @@ class EventSchedule:
         ] = []  # cycle, look after update, edge, counter or agent, amount
         self.rows_in = 0
         self.finish: list[int] = []
+        self.starts: dict[str, list[int]] = {name: [] for name in mapped.layers}
         self.commits: dict[str, list[int]] = {name: [] for name in mapped.layers}
 
     def run(self) -> EventSchedule:
@@ -182,6 +183,7 @@ class EventSchedule:
         )
         self.last_beat[agent] = last_beat
         written = last_beat + self.to_commit[name]
+        self.starts[name].append(taken)
         self.commits[name].append(written)
         for e, amount in zip(self.inputs[name], freed, strict=True):
             if amount:

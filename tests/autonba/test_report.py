@@ -115,7 +115,10 @@ def test_the_long_run_is_that_of_the_schedule_however_long_the_simulation(
 
 def test_a_damaged_report_is_one_sentence(bundle: Bundle) -> None:
     write_json(bundle.path / "report" / "simulation.json", {"schema_version": 1})
-    with pytest.raises(BundleError, match="as the stages write them"):
+    with pytest.raises(
+        BundleError,
+        match=r"simulation.json: cycles must be an object, not None; run `autonba sim` again",
+    ):
         write_report(bundle)
 
 

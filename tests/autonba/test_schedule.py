@@ -117,8 +117,9 @@ def test_random_designs_follow_the_rules(seed: int) -> None:
 
 
 def check_rules(mapped: Plan) -> None:
-    """Every commit and every image is where the oracle has it."""
+    """Every start, every commit and every image is where the oracle has it."""
     found, wanted = simulate(mapped, IMAGES), EventSchedule(mapped, IMAGES).run()
+    assert found.starts == wanted.starts
     assert found.commits == wanted.commits
     assert list(found.finish) == wanted.finish
 
