@@ -166,8 +166,8 @@ class Widths:
 
 
 def lane_bits(tensors: Sequence[tuple[Tensor, int]]) -> tuple[int, bool]:
-    """Bits of a lane that holds any of `tensors`, and whether it is signed; beside a signed tensor an
-    unsigned one takes a bit more.
+    """Bits of a lane that holds any of `tensors`, and whether it is signed; beside a signed tensor
+    an unsigned one takes a bit more.
     """
     signed = any(t.signed for t, _ in tensors)
     return max(t.bits + (signed and not t.signed) for t, _ in tensors), signed
