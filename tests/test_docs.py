@@ -1,4 +1,4 @@
-"""`make docs` on a small tree with the project's own configuration: sound pages pass, faults do not."""
+"""`make docs` of a small tree, configured as the project: sound pages pass, faults do not."""
 
 from __future__ import annotations
 
