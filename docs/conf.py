@@ -34,6 +34,7 @@ exclude_patterns = ["docs/_*"]
 templates_path = ["_templates"]
 
 myst_heading_anchors = 4
+highlight_language = "text"  # blocks that name no language are commands and tables
 default_role = "code"  # docstrings have single backticks
 
 autodoc_default_options = {
