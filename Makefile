@@ -96,7 +96,7 @@ lint: $(STAMP)
 
 # A build from before would hide the warnings of pages that have not changed.
 docs: $(STAMP)
-	"$(BIN)/ruff" check --select D1 --ignore D105,D107 .
+	"$(BIN)/ruff" check --output-format concise --select D1 --ignore D105,D107 .
 	rm -rf site
 	"$(BIN)/python" -m sphinx -W --keep-going -q -c docs . site
 	@echo 'Begin with site/index.html'
