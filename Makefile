@@ -1,4 +1,4 @@
-# make demo | test | sim | fuzz | mutations | mutations-python | formal | flow | test-all | lint   (README.md says what each does)
+# make demo | test | sim | fuzz | mutations | mutations-python | formal | flow | test-all | lint | docs | release   (README.md says what each does)
 
 PYTHON   ?= python3
 VENV     ?= .venv
@@ -19,7 +19,7 @@ STAMP   := $(VENV)/.stamp
 AUTONBA := $(BIN)/autonba
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo sim fuzz mutations mutations-python formal flow netlist test test-all lint clean
+.PHONY: help venv demo sim fuzz mutations mutations-python formal flow netlist test test-all lint docs release clean
 
 help:
 	@echo 'make demo       search, generate, simulate and report on built-in images, into $(BUNDLE)/'
@@ -33,6 +33,8 @@ help:
 	@echo 'make netlist    network bench on what make flow synthesized (minutes)'
 	@echo 'make test-all   every test, also those that take long'
 	@echo 'make lint       ruff (checker and formatter), mypy, import-linter'
+	@echo 'make docs       the documents and the reference of every public name as pages, into site/ (about a minute)'
+	@echo 'make release    wheel of the commit, tried in an empty environment, into dist/ (minutes)'
 	@echo 'make clean      remove $(BUNDLE)/ and caches, keep $(VENV)/'
 	@echo 'Variables: PYTHON=python3.12  VENV=.venv  PIP_ARGS="--index-url ..."'
 
@@ -92,5 +94,15 @@ lint: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# A build from before would hide the warnings of pages that have not changed.
+docs: $(STAMP)
+	"$(BIN)/ruff" check --output-format concise --select D1 --ignore D105,D107 .
+	rm -rf site
+	"$(BIN)/python" -m sphinx -W --keep-going -q -c docs . site
+	@echo 'Begin with site/index.html'
+
+release: $(STAMP)
+	.ci/release "$(BIN)/python" $(PIP_ARGS)
+
 clean:
-	rm -rf $(BUNDLE) .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(BUNDLE) site docs/api .mypy_cache .ruff_cache .pytest_cache

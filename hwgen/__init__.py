@@ -1,0 +1,1 @@
+"""Verilog of a bundle's accelerator: templates for structure, Amaranth for control."""

@@ -69,6 +69,7 @@ class WeightFetcher(wiring.Component):
         )
 
     def elaborate(self, platform: object) -> Module:
+        """Tasks, bursts ahead of the data, and where each beat goes."""
         m = Module()
         layout, chunk, bits = self._layout, self._layout.chunk, self._bits
         layers = chunk.layers

@@ -84,6 +84,7 @@ class ImageInput(wiring.Component):
         super().__init__(ports)
 
     def elaborate(self, platform: object) -> Module:
+        """Pixels counted, rows opened and committed, packets of a wrong length put right."""
         m = Module()
         image = self._plan.network.input
         column, row = (
@@ -184,6 +185,7 @@ class ResultOutput(wiring.Component):
         )
 
     def elaborate(self, platform: object) -> Module:
+        """Rows read, and their channels sent one after the other."""
         m = Module()
         out = self._plan.network.output
         cursor = read_cursor(self._memory, self._memory.buffers[0])
@@ -323,6 +325,7 @@ class HostRegisters(wiring.Component):
         super().__init__(ports)
 
     def elaborate(self, platform: object) -> Module:
+        """Both channels of the bus, the registers, the counters and the watchdog."""
         m = Module()
         faults = Cat(self.too_early, self.too_late, *([self.stream_error] if self._streams else []))
         error, flight = Signal(len(faults), name="error"), Signal(16, name="flight")

@@ -56,6 +56,7 @@ class Loader(wiring.Component):
         )
 
     def elaborate(self, platform: object) -> Module:
+        """Commands of the registers, slices out of words, and the checksum."""
         m = Module()
         parts = self._slice_bits // 32
         writes = {register: self.write[i] for i, register in enumerate(LOAD_REGISTERS)}

@@ -106,6 +106,7 @@ class Requantizer(wiring.Component):
         super().__init__(ports)
 
     def elaborate(self, platform: object) -> Module:
+        """The pipeline, cycle by cycle."""
         m = Module()
         shape = self._shape
 

@@ -57,6 +57,7 @@ class Scheduler(wiring.Component):
         super().__init__(ports)
 
     def elaborate(self, platform: object) -> Module:
+        """What is ready, which layer is next, and the claim of its tokens."""
         m = Module()
         layout, layers = self._layout, self._layout.chunk.layers
         ready = Signal(len(layers))

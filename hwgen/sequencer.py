@@ -72,6 +72,7 @@ class Sequencer(wiring.Component):
         super().__init__(ports)
 
     def elaborate(self, platform: object) -> Module:
+        """The loop nest's counters and the pointers that go along with them."""
         m = Module()
         layout, layers = self._layout, self._layout.chunk.layers
         sources = [layout.main_source(lp) for lp in layers]

@@ -33,6 +33,7 @@ class UartReceiver(wiring.Component):
         )
 
     def elaborate(self, platform: object) -> Module:
+        """The line in two registers, the bit timer and the shift register."""
         m = Module()
         first, level = (
             Signal(init=1),
@@ -88,6 +89,7 @@ class UartTransmitter(wiring.Component):
         super().__init__({"pin": Out(1, init=1), "bytes": In(stream.Signature(8))})
 
     def elaborate(self, platform: object) -> Module:
+        """The bit timer and the shift register."""
         m = Module()
         timer = Signal(range(self._divisor))
         shift = Signal(10, init=0x3FF)
@@ -153,6 +155,7 @@ class UartFront(wiring.Component):
         )
 
     def elaborate(self, platform: object) -> Module:
+        """A request stored and checked, its pixels sent, the response put together."""
         m = Module()
         size = self._identity.image_bytes
         m.submodules.receiver = receiver = UartReceiver(self._divisor)

@@ -99,6 +99,7 @@ class Writer(wiring.Component):
         super().__init__(ports)
 
     def elaborate(self, platform: object) -> Module:
+        """The position within the task, and the pointers of every memory at it."""
         m = Module()
         layout, chunk, layers = self._layout, self._layout.chunk, self._layout.chunk.layers
         groups, columns = layers[0].block_groups, chunk.chunk.columns

@@ -1,0 +1,1 @@
+"""Verilog library, and templates of chunk, top and boards."""

@@ -205,6 +205,7 @@ class PathSolver:
         self._level: Level | None = None
 
     def level(self, period: float) -> Level:
+        """The options and their costs at `period`, kept for the next question about it."""
         period = min(period, float(self.options.busy.max(initial=0.0)))
         if self._level is None or self._level.period != period:
             self._level = Level(self.options, period)
@@ -265,6 +266,7 @@ class PathSolver:
         )
 
     def check_time(self) -> None:
+        """Raises LateError behind the deadline, in seconds of processor time."""
         if time.process_time() > self.deadline:
             raise LateError
 

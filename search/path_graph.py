@@ -33,10 +33,14 @@ class OptionGraph(Protocol):
     """
 
     @property
-    def nodes(self) -> int: ...
+    def nodes(self) -> int:
+        """How many there are, source and sink among them."""
+        ...
 
     @property
-    def resources(self) -> tuple[str, ...]: ...
+    def resources(self) -> tuple[str, ...]:
+        """Names of what an arc spends, in the order of its columns."""
+        ...
 
     def arcs(self, node: int) -> Sequence[Arc]:
         """The arcs that leave `node`."""
@@ -52,9 +56,11 @@ class Chain:
 
     @property
     def nodes(self) -> int:
+        """One more than links."""
         return len(self.links) + 1
 
     def arcs(self, node: int) -> Sequence[Arc]:
+        """The one arc that leaves `node`, or none behind the last."""
         return self.links[node : node + 1]
 
 

@@ -22,10 +22,14 @@ class Problem(Protocol):
     """
 
     @property
-    def sizes(self) -> tuple[int, ...]: ...
+    def sizes(self) -> tuple[int, ...]:
+        """Choices of each factor (F)."""
+        ...
 
     @property
-    def goal(self) -> Goal: ...
+    def goal(self) -> Goal:
+        """The objective and the limits."""
+        ...
 
     def evaluate(self, choice_BF: Tensor) -> Costs:
         """Costs of candidates given as int64 choices (B, F)."""
@@ -63,12 +67,18 @@ class Staged(Protocol):
     """
 
     @property
-    def sizes(self) -> tuple[int, ...]: ...
+    def sizes(self) -> tuple[int, ...]:
+        """Choices of each factor (F)."""
+        ...
 
     @property
-    def goal(self) -> Goal: ...
+    def goal(self) -> Goal:
+        """The objective and the limits."""
+        ...
 
-    def evaluate(self, choice_BF: Tensor) -> Costs: ...
+    def evaluate(self, choice_BF: Tensor) -> Costs:
+        """Costs of candidates given as int64 choices (B, F)."""
+        ...
 
     def opened(self) -> Response:
         """What answers to prices, with nothing considered yet."""

@@ -166,6 +166,9 @@ class Widths:
 
 
 def lane_bits(tensors: Sequence[tuple[Tensor, int]]) -> tuple[int, bool]:
+    """Bits of a lane that holds any of `tensors`, and whether it is signed; beside a signed tensor
+    an unsigned one takes a bit more.
+    """
     signed = any(t.signed for t, _ in tensors)
     return max(t.bits + (signed and not t.signed) for t, _ in tensors), signed
 
@@ -173,6 +176,9 @@ def lane_bits(tensors: Sequence[tuple[Tensor, int]]) -> tuple[int, bool]:
 def chunk_widths(
     plans: Sequence[LayerPlan], stages: Sequence[Variant], kind: Literal["a", "d"]
 ) -> Widths:
+    """Widths of every stage's chunk of a kind: "a" convolutions, "d" depthwise; zeros where a stage
+    has none.
+    """
     rows = []
     for stage in stages:
         own = [plans[n] for n in (stage.conv if kind == "a" else stage.depthwise)]
@@ -234,6 +240,7 @@ class Options:
 
     @property
     def terms(self) -> Ints:
+        """Products that an output lane adds in a cycle (S,)."""
         return self.taps * (self.into if self.kind == "conv" else 1)
 
 

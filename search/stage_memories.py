@@ -44,6 +44,7 @@ class Memories:
 
 
 def memory_costs(network: Network, stages: Sequence[Variant], family: Family) -> Memories:
+    """The table of `stages`' memories on a family of FPGAs."""
     entries = [
         (v, key, tensors)
         for v, stage in enumerate(stages)

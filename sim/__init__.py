@@ -1,0 +1,1 @@
+"""Simulation against the golden model and the schedule, structure checks, random designs."""

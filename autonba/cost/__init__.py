@@ -1,0 +1,1 @@
+"""Cost of an accelerator: time, energy and resources, each rule written once."""
