@@ -14,18 +14,20 @@ MINUTES  ?=
 SEED     ?= 1
 WORKERS  ?= 2
 
-BIN     := $(abspath $(VENV))/bin
+BIN     := $(VENV)/bin
 STAMP   := $(VENV)/.stamp
-AUTONBA := $(BIN)/autonba
+AUTONBA := "$(BIN)/autonba"
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo sim fuzz mutations mutations-python formal flow netlist test test-all lint docs release clean
+.PHONY: help venv demo sim fuzz bad-input fuzz-readers mutations mutations-python formal flow netlist test test-all lint docs release clean
 
 help:
-	@echo 'make demo       search, generate, simulate and report on built-in images, into $(BUNDLE)/'
+	@echo 'make demo       search, generate, simulate and report on built-in images, into BUNDLE/'
 	@echo 'make test       tests of every part (a few minutes)'
 	@echo 'make sim        cocotb regression of a bundle            BUNDLE=build SIM=verilator|icarus'
 	@echo 'make fuzz       random accelerators on random networks   N=30 or MINUTES=10, SEED=1'
+	@echo 'make bad-input  mistakes in options and files: each is refused in one sentence (minutes)'
+	@echo 'make fuzz-readers  random damage to files that are read  MINUTES=2, SEED=1'
 	@echo 'make mutations  faults planted in the Verilog: each is found'
 	@echo 'make mutations-python  faults planted in the Python code: the quick tests catch each (minutes)'
 	@echo 'make formal     proofs about row tokens, buffers, schedulers and AXI fronts of a small random design (minutes)'
@@ -35,7 +37,7 @@ help:
 	@echo 'make lint       ruff (checker and formatter), mypy, import-linter'
 	@echo 'make docs       the documents and the reference of every public name as pages, into site/ (about a minute)'
 	@echo 'make release    wheel of the commit, tried in an empty environment, into dist/ (minutes)'
-	@echo 'make clean      remove $(BUNDLE)/ and caches, keep $(VENV)/'
+	@echo 'make clean      remove caches and site/; bundles stay'
 	@echo 'Variables: PYTHON=python3.12  VENV=.venv  PIP_ARGS="--index-url ..."'
 
 venv: $(STAMP)
@@ -43,8 +45,8 @@ venv: $(STAMP)
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "PYTHON must be Python 3.11 or newer, not $$($(PYTHON) --version 2>&1); set PYTHON=" >&2; exit 2; }
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c constraints.txt -e '.[dev]'
+	@test -x "$(BIN)/python" || $(PYTHON) -m venv "$(VENV)"
+	"$(BIN)/python" -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c constraints.txt -e '.[dev]'
 	@touch $@
 
 demo: $(STAMP)
@@ -54,45 +56,51 @@ demo: $(STAMP)
 	  took=$$(( $$(date +%s) - begin )); total=$$(( total + took )); \
 	  times="$$times$$(printf '  %-10s %4d s' "$$name" $$took)|"; \
 	}; \
-	step search   $(AUTONBA) search --dataset digits --board $(BOARD) --effort $(EFFORT) -o $(BUNDLE); \
-	step gen-rtl  $(AUTONBA) gen-rtl $(BUNDLE); \
-	step sim      $(AUTONBA) sim $(BUNDLE) --simulator $(SIM) --images $(IMAGES); \
-	step report   $(AUTONBA) report $(BUNDLE); \
+	step search   $(AUTONBA) search --dataset digits --board $(BOARD) --effort $(EFFORT) -o "$(BUNDLE)"; \
+	step gen-rtl  $(AUTONBA) gen-rtl "$(BUNDLE)"; \
+	step sim      $(AUTONBA) sim "$(BUNDLE)" --simulator $(SIM) --images $(IMAGES); \
+	step report   $(AUTONBA) report "$(BUNDLE)"; \
 	echo; echo 'Time of the demo:'; echo "$$times" | tr '|' '\n' | sed '/^$$/d'; printf '  %-10s %4d s\n' all $$total; \
-	echo 'Next: make flow (bitstream), then autonba report $(BUNDLE)'
+	echo "Next: make flow (bitstream), then autonba report $(BUNDLE)"
 
 sim: $(STAMP)
-	$(AUTONBA) sim $(BUNDLE) --simulator $(SIM) --images $(IMAGES) --regression
+	$(AUTONBA) sim "$(BUNDLE)" --simulator $(SIM) --images $(IMAGES) --regression
 
 fuzz: $(STAMP)
 	$(AUTONBA) fuzz $(if $(MINUTES),--minutes $(MINUTES),--count $(N)) --seed $(SEED) --cases tests/sim/cases
 
+bad-input: $(STAMP)
+	"$(BIN)/python" -m tests.bad_inputs
+
+fuzz-readers: $(STAMP)
+	"$(BIN)/python" -m tests.fuzz_readers --minutes $(or $(MINUTES),2) --seed $(SEED)
+
 mutations: $(STAMP)
-	$(BIN)/python -m autonba.sim.mutations
+	"$(BIN)/python" -m autonba.sim.mutations
 
 mutations-python: $(STAMP)
-	$(BIN)/python -m tests.mutations_python --workers $(WORKERS)
+	"$(BIN)/python" -m tests.mutations_python --workers $(WORKERS)
 
 formal: $(STAMP)
-	$(BIN)/python -m autonba.sim.formal
+	"$(BIN)/python" -m autonba.sim.formal
 
 flow: $(STAMP)
-	$(AUTONBA) flow $(BUNDLE) --target $(TARGET)
+	$(AUTONBA) flow "$(BUNDLE)" --target $(TARGET)
 
 netlist: $(STAMP)
-	$(BIN)/python -m autonba.sim.run netlist $(BUNDLE) --simulator $(SIM)
+	$(AUTONBA) sim "$(BUNDLE)" --netlist --simulator $(SIM)
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -n $(WORKERS) -m "not slow"
+	"$(BIN)/python" -m pytest -n $(WORKERS) -m "not slow"
 
 test-all: $(STAMP)
-	$(BIN)/python -m pytest -n $(WORKERS)
+	"$(BIN)/python" -m pytest -n $(WORKERS)
 
 lint: $(STAMP)
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy
-	$(BIN)/lint-imports
+	"$(BIN)"/ruff check .
+	"$(BIN)"/ruff format --check .
+	"$(BIN)"/mypy
+	"$(BIN)"/lint-imports
 
 # A build from before would hide the warnings of pages that have not changed.
 docs: $(STAMP)
@@ -105,4 +113,4 @@ release: $(STAMP)
 	.ci/release "$(BIN)/python" $(PIP_ARGS)
 
 clean:
-	rm -rf $(BUNDLE) site docs/api .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .mypy_cache .ruff_cache .pytest_cache site docs/api

@@ -8,10 +8,13 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from autonba.errors import SpecError
+from autonba.names import check_name
 
 MAX_LANES = 64
 MAX_TAPS = MAX_COLUMNS = 8
 STREAM_BITS = (32, 64, 128, 256, 512)
+MOST_ROWS = 16384  # of a row buffer, of a task
+MOST_CHUNKS = 256
 SOURCE = "input"  # the agent that writes the image
 SINK = "output"  # the agent that reads the result
 
@@ -47,12 +50,13 @@ class Chunk:
     multiplier: Multiplier
 
     def __post_init__(self) -> None:
-        where = f"chunk {self.name!r}"
+        where = f"chunk {self.name[:80]!r}"
         if not _NAME.fullmatch(self.name) or self.name in (SOURCE, SINK):
             raise SpecError(
                 f"{where}: name must be lower-case letters, digits and underscores and neither "
                 f"{SOURCE!r} nor {SINK!r}"
             )
+        check_name(where, self.name)
         if self.kind not in ("conv", "depthwise"):
             raise SpecError(f"{where}: kind must be 'conv' or 'depthwise', not {self.kind!r}")
         if self.multiplier not in ("lut", "dsp", "packed"):
@@ -128,8 +132,8 @@ class Loops:
             )
         if self.weights not in ("chip", "stream"):
             raise SpecError(f"loops: weights must be 'chip' or 'stream', not {self.weights!r}")
-        if self.rows < 1:
-            raise SpecError(f"loops: rows must be at least 1, not {self.rows!r}")
+        if not 1 <= self.rows <= MOST_ROWS:
+            raise SpecError(f"loops: rows must be from 1 to {MOST_ROWS}, not {self.rows!r}")
         if self.weights == "stream" and self.order != "block_outer":
             raise SpecError(
                 "loops: order must be 'block_outer' where weights are streamed, not 'pixel_outer'"
@@ -152,8 +156,10 @@ class Buffer:
             raise SpecError(
                 f"buffer of {self.tensor!r}: port must be 'main' or 'residual', not {self.port!r}"
             )
-        if self.rows < 1:
-            raise SpecError(f"buffer of {self.tensor!r}: rows must be at least 1, not {self.rows}")
+        if not 1 <= self.rows <= MOST_ROWS:
+            raise SpecError(
+                f"buffer of {self.tensor!r}: rows must be from 1 to {MOST_ROWS}, not {self.rows}"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,8 +181,10 @@ class Accelerator:
 
     def __post_init__(self) -> None:
         names = [chunk.name for chunk in self.chunks]
-        if not names:
-            raise SpecError("accelerator: chunks must hold at least one chunk, not none")
+        if not 1 <= len(names) <= MOST_CHUNKS:
+            raise SpecError(
+                f"accelerator: chunks must hold from 1 to {MOST_CHUNKS} chunks, not {len(names)}"
+            )
         if len(set(names)) != len(names):
             raise SpecError(f"accelerator: chunks must have different names, not {names}")
         for layer, chunk in self.allocation.items():

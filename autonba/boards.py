@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Literal
 
 from autonba.errors import SpecError
+from autonba.pll import PllDividers, ehxplll, mmcme2
 
 Family = Literal["ecp5", "xc7", "xcup"]
+
+# The fastest clock tree: Lattice FPGA-DS-02012 table 3.19 (PLL), AMD DS181 and DS925 (BUFG).
+MAX_CLOCK_MHZ: dict[Family, float] = {"ecp5": 400.0, "xc7": 464.0, "xcup": 667.0}
+MIN_CLOCK_MHZ = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +32,10 @@ class Resources:
 
 @dataclass(frozen=True, kw_only=True)
 class Board:
-    """A board. `clock_mhz` is the design's clock, `oscillator_mhz` what the board supplies."""
+    """A board. `clock_mhz` is the design's clock, `oscillator_mhz` what the board supplies.
+
+    `pll` finds what makes one of the other; a board without has a processor that does.
+    """
 
     name: str
     family: Family
@@ -34,6 +43,7 @@ class Board:
     resources: Resources
     oscillator_mhz: float
     clock_mhz: float
+    pll: Callable[[float, float], PllDividers] | None = field(default=None, repr=False)
 
 
 # Lattice FPGA-DS-02012 table 1.1; AMD DS190 and DS891 product tables (a 36 Kbit block counts as two
@@ -46,6 +56,7 @@ BOARDS = {
             family="ecp5",
             part="LFE5U-85F-6BG381C",
             oscillator_mhz=25.0,
+            pll=ehxplll,
             clock_mhz=50.0,
             resources=Resources(lut=83640, ff=83640, dsp=156, bram=208),
         ),
@@ -54,6 +65,7 @@ BOARDS = {
             family="xc7",
             part="xc7a35ticsg324-1L",
             oscillator_mhz=100.0,
+            pll=mmcme2,
             clock_mhz=100.0,
             resources=Resources(lut=20800, ff=41600, dsp=90, bram=100),
         ),
@@ -93,3 +105,19 @@ def find_board(name: str) -> Board:
             " describes them"
         )
     return BOARDS[name]
+
+
+def check_clock(board: Board, clock_mhz: float) -> None:
+    """Raise SpecError where the board cannot make that clock."""
+    check_clock_range(board, clock_mhz)
+    if board.pll is not None:
+        board.pll(board.oscillator_mhz, clock_mhz)
+
+
+def check_clock_range(board: Board, clock_mhz: float) -> None:
+    """Raise SpecError where the clock is too slow or too fast for the board's part."""
+    if not MIN_CLOCK_MHZ <= clock_mhz <= MAX_CLOCK_MHZ[board.family]:
+        raise SpecError(
+            f"clock_mhz must be from {MIN_CLOCK_MHZ:g} to {MAX_CLOCK_MHZ[board.family]:g} on board"
+            f" {board.name!r}, not {clock_mhz:g}"
+        )

@@ -5,14 +5,11 @@ files.
 from __future__ import annotations
 
 import hashlib
-import io
 import json
-import os
-import zipfile
-import zlib
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
-from functools import cached_property
+from functools import cache, cached_property
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -21,20 +18,16 @@ import jsonschema
 import numpy as np
 
 from autonba.accelerator import Accelerator, Buffer, Chunk, Loops
-from autonba.arithmetic import IntArray
+from autonba.arithmetic import IntArray, value_range
+from autonba.boards import check_clock_range, find_board
 from autonba.errors import BundleError, SpecError
+from autonba.files import Work, inside, read_arrays, read_json, recover, working
 from autonba.golden import LayerWeights, Weights, check_weights
+from autonba.names import check_length
 from autonba.network import Layer, Network, Tensor
 
 SCHEMA_VERSION = 1
-_EPOCH = (
-    1980,
-    1,
-    1,
-    0,
-    0,
-    0,
-)  # zip entries carry a date; a fixed one keeps the file's bytes a function of its content
+MOST_MESSAGE = 400  # characters of what a schema says
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,11 +67,14 @@ class Design:
         check_schema(document, "design", place)
         try:
             net, acc = document["network"], document["accelerator"]
+            check_length("design", document["name"])
+            target = Target(**document["target"])
+            check_clock_range(find_board(target.board), target.clock_mhz)
             return cls(
                 name=document["name"],
                 network=_network(net),
                 accelerator=accelerator_from_json(acc),
-                target=Target(**document["target"]),
+                target=target,
                 constraints=dict(document["constraints"]),
             )
         except SpecError as error:
@@ -125,90 +121,34 @@ def check_schema(document: object, schema: str, place: str) -> None:
     """Raise SpecError where `document` breaks `autonba/schemas/<schema>.schema.json`, naming the
     place in it.
     """
-    rules = json.loads(
-        resources.files("autonba.schemas").joinpath(f"{schema}.schema.json").read_text()
-    )
-    validator = jsonschema.Draft202012Validator(rules)
-    error = jsonschema.exceptions.best_match(validator.iter_errors(document))
+    error = jsonschema.exceptions.best_match(_validator(schema).iter_errors(document))
     if error is not None:
         where = "".join(
             f"[{p}]" if isinstance(p, int) else f".{p}" for p in error.absolute_path
         ).lstrip(".")
-        raise SpecError(f"{place}: {where or 'the document'}: {error.message}")
+        message = error.message
+        if len(message) > MOST_MESSAGE:
+            message = f"{message[: MOST_MESSAGE // 2]} ... {message[-MOST_MESSAGE // 2 :]}"
+        raise SpecError(f"{place}: {where or 'the document'}: {message}")
 
 
-def read_json(path: Path) -> Any:
-    """Parse a JSON file; a missing file, bad syntax and duplicate keys are refused with the place
-    named.
-    """
+@cache
+def _validator(schema: str) -> Any:
+    """A validator whose integers are written as such, and whose `$` is the end of the text."""
+    rules = json.loads(
+        resources.files("autonba.schemas").joinpath(f"{schema}.schema.json").read_text()
+    )
+    base = jsonschema.Draft202012Validator
+    types = base.TYPE_CHECKER.redefine(
+        "integer", lambda _, value: isinstance(value, int) and not isinstance(value, bool)
+    )
 
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        keys = [key for key, _ in pairs]
-        for key in keys:
-            if keys.count(key) > 1:
-                raise BundleError(
-                    f"{path}: key {key!r} must occur once, and it occurs {keys.count(key)} times"
-                )
-        return dict(pairs)
+    def pattern(_: Any, wanted: str, value: object, __: Any) -> Iterator[Any]:
+        if isinstance(value, str) and not re.search(re.sub(r"\$$", r"\\Z", wanted), value):
+            yield jsonschema.ValidationError(f"{value!r} does not match {wanted!r}")
 
-    try:
-        return json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=unique)
-    except FileNotFoundError:
-        raise BundleError(
-            f"{path}: the file must exist, and it does not; run the stage that writes it"
-        ) from None
-    except (json.JSONDecodeError, UnicodeDecodeError, OSError) as error:
-        raise BundleError(
-            f"{path}: the file must be readable JSON ({error}); write it again"
-        ) from None
-
-
-def write_json(path: Path, document: object) -> None:
-    """Write sorted, indented JSON, whole or not at all."""
-    write_bytes(path, (json.dumps(document, indent=2, sort_keys=True) + "\n").encode())
-
-
-def write_bytes(path: Path, data: bytes) -> None:
-    """Replace `path` by `data`, whole or not at all; an equal file is left untouched."""
-    if path.is_file() and path.read_bytes() == data:
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_bytes(data)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def write_arrays(path: Path, arrays: Mapping[str, np.ndarray[Any, Any]]) -> None:
-    """Write an .npz whose bytes depend on the arrays alone."""
-    out = io.BytesIO()
-    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name in sorted(arrays):
-            member = io.BytesIO()
-            np.lib.format.write_array(
-                member, np.ascontiguousarray(arrays[name]), allow_pickle=False
-            )
-            entry = zipfile.ZipInfo(f"{name}.npy", _EPOCH)
-            entry.compress_type = zipfile.ZIP_DEFLATED
-            archive.writestr(entry, member.getvalue())
-    write_bytes(path, out.getvalue())
-
-
-def read_arrays(path: Path) -> dict[str, np.ndarray[Any, Any]]:
-    """Read an .npz of plain arrays; nothing in it can run code."""
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except FileNotFoundError:
-        raise BundleError(
-            f"{path}: the file must exist, and it does not; run `autonba search` again"
-        ) from None
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-        raise BundleError(
-            f"{path}: the file must be an undamaged .npz of integers ({error}); write it again"
-        ) from None
+    extend: Any = jsonschema.validators.extend
+    return extend(base, {"pattern": pattern}, type_checker=types)(rules)
 
 
 def smallest_dtype(values: IntArray) -> np.dtype[Any]:
@@ -223,36 +163,38 @@ def smallest_dtype(values: IntArray) -> np.dtype[Any]:
 
 @dataclass(frozen=True)
 class Bundle:
-    """A bundle's folder. Reading is checked: what it returns is consistent or an error was
-    raised.
-    """
+    """A bundle's folder. What it returns is consistent, or an error was raised."""
 
     path: Path
 
     @cached_property
     def design(self) -> Design:
         """design.json."""
-        return Design.from_json(
-            read_json(self.path / "design.json"), str(self.path / "design.json")
-        )
+        if not self.path.is_dir():
+            raise BundleError(
+                f"{self.path}: the bundle must be a folder, and there is none; run `autonba search"
+                f" -o {self.path}`"
+            )
+        recover(self.path)
+        path = inside(self.path, "design.json")
+        return Design.from_json(read_json(path), str(path))
 
     @cached_property
     def weights(self) -> Weights:
         """weights.npz: members `<layer>.weight`, `<layer>.bias`, `<layer>.m`."""
-        path = self.path / "weights.npz"
+        network = self.design.network
+        path = inside(self.path, "weights.npz")
         by_layer: dict[str, dict[str, IntArray]] = {}
         for name, values in read_arrays(path).items():
             layer, _, field = name.rpartition(".")
-            if field not in {f.name for f in fields(LayerWeights)} or not np.issubdtype(
-                values.dtype, np.integer
-            ):
+            if field not in {f.name for f in fields(LayerWeights)}:
                 raise BundleError(
-                    f"{path}: member {name!r} must be integers named <layer>.weight, .bias or .m"
+                    f"{path}: member {name!r} must be named <layer>.weight, .bias or .m"
                 )
-            by_layer.setdefault(layer, {})[field] = values.astype(np.int64)
+            by_layer.setdefault(layer, {})[field] = _integers(path, name, values)
         weights = {layer: LayerWeights(**arrays) for layer, arrays in by_layer.items()}
         try:
-            check_weights(self.design.network, weights)
+            check_weights(network, weights)
         except BundleError as error:
             raise BundleError(f"{path}: {error}") from None
         return weights
@@ -262,51 +204,79 @@ class Bundle:
         """golden.npz: `images` (N, C, H, W), `labels` (N,), and `<layer>` (N, C, H, W) for every
         layer.
         """
-        path = self.path / "golden.npz"
-        arrays = {name: values.astype(np.int64) for name, values in read_arrays(path).items()}
-        tensors = self.design.network.tensors
-        wanted = {"images", "labels", *(layer.name for layer in self.design.network.layers)}
+        network = self.design.network
+        path = inside(self.path, "golden.npz")
+        arrays = {name: _integers(path, name, values) for name, values in read_arrays(path).items()}
+        tensors = network.tensors
+        wanted = {"images", "labels", *(layer.name for layer in network.layers)}
         if set(arrays) != wanted:
             odd = min(set(arrays) ^ wanted)
             raise BundleError(
                 f"{path}: members must be images, labels and each layer; {odd!r} is missing or not"
                 " wanted"
             )
-        n = len(arrays["labels"])
+        labels = arrays["labels"]
+        if labels.ndim != 1 or not len(labels):
+            raise BundleError(
+                f"{path}: labels must be a list of at least one image's class, not of shape"
+                f" {list(labels.shape)}"
+            )
+        classes = len(network.classes)
+        if labels.min() < 0 or labels.max() >= classes:
+            raise BundleError(
+                f"{path}: labels must be from 0 to {classes - 1}, as the network has {classes}"
+                f" classes, not {labels.min()}..{labels.max()}"
+            )
         for name, values in arrays.items():
             if name == "labels":
                 continue
             t = tensors["input" if name == "images" else name]
-            if values.shape != (n, t.channels, t.height, t.width):
+            shape = [len(labels), t.channels, t.height, t.width]
+            if list(values.shape) != shape:
                 raise BundleError(
-                    f"{path}: {name!r} must have shape {[n, t.channels, t.height, t.width]}, "
-                    f"not {list(values.shape)}"
+                    f"{path}: {name!r} must have shape {shape}, not {list(values.shape)}"
+                )
+            low, high = value_range(t.bits, t.signed)
+            if values.min() < low or values.max() > high:
+                raise BundleError(
+                    f"{path}: {name!r} must lie in {low}..{high}, not"
+                    f" {values.min()}..{values.max()}"
                 )
         return arrays
 
     @cached_property
     def digest(self) -> str:
         """SHA-256 over design.json and weights.npz, in hexadecimal."""
-        digest = hashlib.sha256()
-        digest.update(
-            json.dumps(self.design.to_json(), sort_keys=True, separators=(",", ":")).encode()
-        )
-        for layer, own in sorted(self.weights.items()):
-            for field in ("bias", "m", "weight"):
-                values = getattr(own, field)
-                if values is not None:
-                    digest.update(
-                        f"{layer}.{field}{values.shape}".encode() + values.astype("<i8").tobytes()
-                    )
-        return digest.hexdigest()
+        return digest_of(self.design, self.weights)
 
 
-def write_bundle(
-    path: Path, design: Design, weights: Weights, golden: Mapping[str, IntArray]
-) -> Bundle:
-    """Write design.json, weights.npz and golden.npz; everything is checked before the first byte is
-    written.
-    """
+def digest_of(design: Design, weights: Weights) -> str:
+    """SHA-256 over a design document and its weights, in hexadecimal."""
+    digest = hashlib.sha256()
+    digest.update(json.dumps(design.to_json(), sort_keys=True, separators=(",", ":")).encode())
+    for layer, own in sorted(weights.items()):
+        for field in ("bias", "m", "weight"):
+            values = getattr(own, field)
+            if values is not None:
+                digest.update(
+                    f"{layer}.{field}{values.shape}".encode() + values.astype("<i8").tobytes()
+                )
+    return digest.hexdigest()
+
+
+def _integers(path: Path, name: str, values: np.ndarray[Any, Any]) -> IntArray:
+    """Integers of at most 64 bits with a sign; BundleError."""
+    if not np.issubdtype(values.dtype, np.integer):
+        raise BundleError(f"{path}: member {name!r} must be integers, not {values.dtype}")
+    if values.dtype == np.uint64 and values.size and values.max() >= 1 << 63:
+        raise BundleError(f"{path}: member {name!r} must be below 2^63, not {values.max()}")
+    return values.astype(np.int64)
+
+
+def put_bundle(
+    work: Work, design: Design, weights: Weights, golden: Mapping[str, IntArray]
+) -> None:
+    """Put design.json, weights.npz and golden.npz aside for `work`, once everything is checked."""
     check_weights(design.network, weights)
     document = json.loads(json.dumps(design.to_json()))
     Design.from_json(document)
@@ -316,7 +286,15 @@ def write_bundle(
         for field in fields(LayerWeights)
         if getattr(own, field.name) is not None
     }
-    write_arrays(path / "weights.npz", {k: v.astype(smallest_dtype(v)) for k, v in arrays.items()})
-    write_arrays(path / "golden.npz", {k: v.astype(smallest_dtype(v)) for k, v in golden.items()})
-    write_json(path / "design.json", document)
+    work.write_arrays("weights.npz", {k: v.astype(smallest_dtype(v)) for k, v in arrays.items()})
+    work.write_arrays("golden.npz", {k: v.astype(smallest_dtype(v)) for k, v in golden.items()})
+    work.write_json("design.json", document)
+
+
+def write_bundle(
+    path: Path, design: Design, weights: Weights, golden: Mapping[str, IntArray]
+) -> Bundle:
+    """Write design.json, weights.npz and golden.npz, all or none."""
+    with working(path) as work:
+        put_bundle(work, design, weights, golden)
     return Bundle(path)

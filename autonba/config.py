@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from autonba.errors import SpecError
+from autonba.files import read_text
 
 Effort = Literal["quick", "full"]
 LIMITS = (
@@ -27,6 +28,19 @@ COUNTS = (
     "float_epochs",
     "quantized_epochs",
 )  # take the place of the effort's
+RANGES = {
+    "warm_epochs": (0, 100_000),
+    "search_epochs": (0, 100_000),
+    "float_epochs": (1, 100_000),
+    "quantized_epochs": (1, 100_000),
+    "paths": (1, 1000),
+    "search_images": (1, 10**9),
+    "batch": (1, 65536),
+    "threads": (1, 1024),
+}
+MOST_BYTES = 1 << 20  # of a configuration
+MOST_SEED = 2**63 - 1
+MOST_TEXT = 4096  # characters of a setting
 TEXTS = (
     "dataset",
     "board",
@@ -84,18 +98,23 @@ class SearchConfig:
     def __post_init__(self) -> None:
         for name in TEXTS:
             value = getattr(self, name)
-            if value is not None and (not isinstance(value, str) or not value):
-                raise SpecError(f"{name} must be a text, not {value!r}")
+            if value is None:
+                continue
+            if not isinstance(value, str) or not 0 < len(value) <= MOST_TEXT or "\0" in value:
+                raise SpecError(
+                    f"{name} must be a text of 1 to {MOST_TEXT} characters, not"
+                    f" {str(value)[:100]!r}"
+                )
         if self.clock_mhz is not None and not (_number(self.clock_mhz) and self.clock_mhz > 0):
             raise SpecError(f"clock_mhz must be a number above 0, not {self.clock_mhz!r}")
-        if not _integer(self.seed) or self.seed < 0:
-            raise SpecError(f"seed must be an integer from 0 on, not {self.seed!r}")
+        if not _integer(self.seed) or not 0 <= self.seed <= MOST_SEED:
+            raise SpecError(f"seed must be an integer from 0 to {MOST_SEED}, not {self.seed!r}")
         if self.effort not in get_args(Effort):
             raise SpecError(f"effort must be 'quick' or 'full', not {self.effort!r}")
         for name in (*COUNTS, "paths", "search_images", "batch", "threads"):
-            value, least = getattr(self, name), 0 if name in COUNTS else 1
-            if value is not None and (not _integer(value) or value < least):
-                raise SpecError(f"{name} must be an integer from {least} on, not {value!r}")
+            value, (least, most) = getattr(self, name), RANGES[name]
+            if value is not None and (not _integer(value) or not least <= value <= most):
+                raise SpecError(f"{name} must be an integer from {least} to {most}, not {value!r}")
         for name in ("val_size", "test_size"):
             value = getattr(self, name)
             if value is not None and not (_number(value) and value > 0):
@@ -116,16 +135,30 @@ class SearchConfig:
                 raise SpecError(f"constraints.{name} must be a number from 0 on, not {limit!r}")
 
 
+def read_toml(path: Path) -> dict[str, Any]:
+    """Parse a TOML file; raises SpecError."""
+    text = read_text(path, most=MOST_BYTES, error=SpecError, advice="mend it or name another one")
+    try:
+        return parse_toml(text)
+    except SpecError as error:
+        raise SpecError(f"{path}: {error}; mend it") from None
+
+
+def parse_toml(text: str) -> dict[str, Any]:
+    """The tables of a TOML text; raises SpecError."""
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise SpecError(f"the file must be TOML ({error})") from None
+    except (RecursionError, ValueError, OverflowError) as error:
+        raise SpecError(
+            f"the file must be TOML of fewer levels and digits ({str(error)[:100]})"
+        ) from None
+
+
 def load(path: Path) -> dict[str, Any]:
     """The settings in a TOML file, checked; an unknown key is refused with the place named."""
-    try:
-        settings = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SpecError(
-            f"{path}: the configuration must be a readable file ({error.strerror})"
-        ) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SpecError(f"{path}: the configuration must be TOML ({error})") from None
+    settings = read_toml(path)
     known = tuple(f.name for f in fields(SearchConfig))
     for name in settings:
         if name not in known:
@@ -142,7 +175,7 @@ def integers(name: str, text: str) -> list[int]:
     try:
         return [int(part) for part in text.split(",")]
     except ValueError:
-        raise SpecError(f"{name} must be integers such as 4,6,8, not {text!r}") from None
+        raise SpecError(f"{name} must be integers such as 4,6,8, not {text[:100]!r}") from None
 
 
 def sweep(text: str) -> tuple[str, list[float]]:

@@ -130,7 +130,12 @@ def _installed(package: str) -> str | None:
 def _version(command: str, flag: str) -> str:
     try:
         text = subprocess.run(
-            [command, flag], capture_output=True, text=True, timeout=60, check=False
+            [command, flag],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=60,
+            check=False,
         ).stdout
     except (OSError, subprocess.TimeoutExpired):
         text = ""

@@ -27,6 +27,10 @@ class DataError(AutonbaError):
     """A data set cannot be read: names the file."""
 
 
+class MismatchError(AutonbaError):
+    """The hardware differs from the golden model or the schedule."""
+
+
 class ToolError(AutonbaError):
     """An external tool is missing or failed: names the tool, its first error line, the log and the
     next step.

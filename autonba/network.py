@@ -9,9 +9,14 @@ from typing import Literal
 
 from autonba.arithmetic import LOGIT_BITS, MAX_SHIFT, RESIDUAL_MULTIPLIER_BITS
 from autonba.errors import SpecError
+from autonba.names import check_name
 
 INPUT = "input"  # name of the tensor that holds the image
 RESERVED = (INPUT, "output")  # names of the accelerator's ends
+GOLDEN = ("images", "labels")  # members of golden.npz beside the layers
+MOST_CHANNELS = 65536
+MOST_SIDE = 4096  # pixels of a map, and of a kernel
+MOST_LAYERS = 2000
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 
 Op = Literal["conv", "global_pool", "avg_pool", "max_pool", "shuffle"]
@@ -67,27 +72,38 @@ class Layer:
                 raise SpecError(f"layer {self.name!r}: {field} must be {must}, not {value!r}")
 
         rule(
-            bool(_NAME.fullmatch(self.name)) and self.name not in RESERVED,
+            bool(_NAME.fullmatch(self.name)) and self.name not in (*RESERVED, *GOLDEN),
             "name",
-            self.name,
+            self.name[:80],
             "a letter followed by letters, digits or underscores, and none of"
-            f" {', '.join(RESERVED)}",
+            f" {', '.join((*RESERVED, *GOLDEN))}",
         )
+        check_name(f"layer {self.name[:80]!r}", self.name)
         rule(
             self.op in ("conv", *POOLS, "shuffle"),
             "op",
             self.op,
             f"one of conv, {', '.join(POOLS)} and shuffle",
         )
-        rule(self.out_channels >= 1, "out_channels", self.out_channels, "at least 1")
+        rule(
+            1 <= self.out_channels <= MOST_CHANNELS,
+            "out_channels",
+            self.out_channels,
+            f"from 1 to {MOST_CHANNELS}",
+        )
         rule(
             self.groups >= 1 and self.out_channels % self.groups == 0,
             "groups",
             self.groups,
             f"a divisor of out_channels = {self.out_channels}",
         )
-        rule(min(self.kernel) >= 1, "kernel", list(self.kernel), "at least 1 in each direction")
-        rule(min(self.stride) >= 1, "stride", list(self.stride), "at least 1 in each direction")
+        for field, sizes in (("kernel", self.kernel), ("stride", self.stride)):
+            rule(
+                min(sizes) >= 1 and max(sizes) <= MOST_SIDE,
+                field,
+                list(sizes),
+                f"from 1 to {MOST_SIDE} in each direction",
+            )
         rule(
             0 <= self.padding[0] < self.kernel[0] and 0 <= self.padding[1] < self.kernel[1],
             "padding",
@@ -142,15 +158,22 @@ class Network:
     def __post_init__(self) -> None:
         if self.input.name != INPUT:
             raise SpecError(f"network input: name must be {INPUT!r}, not {self.input.name!r}")
-        for field in ("channels", "height", "width"):
-            if getattr(self.input, field) < 1:
+        for field, most in (
+            ("channels", MOST_CHANNELS),
+            ("height", MOST_SIDE),
+            ("width", MOST_SIDE),
+        ):
+            if not 1 <= getattr(self.input, field) <= most:
                 raise SpecError(
-                    f"network input: {field} must be at least 1, not {getattr(self.input, field)}"
+                    f"network input: {field} must be from 1 to {most}, not"
+                    f" {getattr(self.input, field)}"
                 )
         if not 1 <= self.input.bits <= 8:
             raise SpecError(f"network input: bits must be 1 to 8, not {self.input.bits}")
-        if not self.layers:
-            raise SpecError("network: layers must hold at least one layer, not none")
+        if not 1 <= len(self.layers) <= MOST_LAYERS:
+            raise SpecError(
+                f"network: layers must hold from 1 to {MOST_LAYERS} layers, not {len(self.layers)}"
+            )
         if self.layers[-1].op == "shuffle":
             raise SpecError(
                 f"layer {self.layers[-1].name!r}: op of the last layer must not be 'shuffle'"
@@ -160,6 +183,12 @@ class Network:
             raise SpecError(
                 f"network: classes must name each of the {tensors[self.layers[-1].name].channels}"
                 f" channels of the last layer {self.layers[-1].name!r}, not {len(self.classes)}"
+            )
+        odd = [name for name in self.classes if not (0 < len(name) <= 100 and name.isprintable())]
+        if odd:
+            raise SpecError(
+                "network: classes must be names of 1 to 100 printable characters, not"
+                f" {odd[0][:100]!r}"
             )
         unread = {layer.name for layer in self.layers[:-1]} - {
             t for lay in self.layers for t in sources(lay)

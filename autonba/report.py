@@ -13,13 +13,14 @@ import jinja2
 
 from autonba import __version__
 from autonba.boards import find_board
-from autonba.bundle import Bundle, check_schema, read_json, write_bytes, write_json
+from autonba.bundle import Bundle, check_schema
 from autonba.cost.energy import energy_per_image
 from autonba.cost.logic import nearest_held_out
 from autonba.cost.resources import chunk_dsps, estimate
 from autonba.cost.schedule import simulate, steady_state
 from autonba.cost.utilization import utilization
 from autonba.errors import BundleError
+from autonba.files import inside, read_json, working
 from autonba.mapping import Plan, plan
 from autonba.report_confusion import confusion
 from autonba.report_facts import check_facts, check_front
@@ -31,7 +32,7 @@ KINDS = ("lut", "ff", "dsp", "bram")
 
 def write_report(bundle: Bundle) -> tuple[Path, Path]:
     """Write report/summary.json and report/index.html of `bundle`; returns their paths."""
-    folder = bundle.path / "report"
+    folder = inside(bundle.path, "report")
     found = {
         path.stem: read_json(path)
         for path in sorted(folder.glob("*.json"))
@@ -56,8 +57,9 @@ def write_report(bundle: Bundle) -> tuple[Path, Path]:
             f"{folder}: its files must be as the stages write them ({type(error).__name__}:"
             f" {error}); run the stage that wrote the damaged one again"
         ) from None
-    write_json(folder / "summary.json", summary)
-    write_bytes(folder / "index.html", page.encode())
+    with working(bundle.path) as work:
+        work.write_json("report/summary.json", summary)
+        work.write("report/index.html", page.encode())
     return folder / "summary.json", folder / "index.html"
 
 

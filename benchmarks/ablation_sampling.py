@@ -15,7 +15,7 @@ from pathlib import Path
 import click
 import numpy as np
 
-from autonba.bundle import write_json
+from autonba.files import write_json
 from autonba.search import datasets, strategies
 from autonba.search.sampling import BITWIDTHS
 from autonba.search.supernet import Method

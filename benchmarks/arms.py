@@ -17,7 +17,8 @@ import numpy as np
 import torch
 
 from autonba.boards import find_board
-from autonba.bundle import Bundle, read_json, write_json
+from autonba.bundle import Bundle
+from autonba.files import read_json, working, write_json
 from autonba.hwgen.generate import generate
 from autonba.search import objectives, run, spaces
 from autonba.search.checkpoint import Checkpoints
@@ -141,9 +142,10 @@ def arm(
     limits = {n: v for n, v in target.goal.limits.items() if n in objectives.RESOURCES} | {
         "min_fps": arena.min_fps
     }
-    bundle = runner.build(
-        choices, curves, out, {**settings, "limits": limits, "dataset": arena.data.name}
-    )
+    with working(out) as work:
+        runner.build(
+            choices, curves, work, {**settings, "limits": limits, "dataset": arena.data.name}
+        )
     report = read_json(out / "report" / "search.json")
     found = report["accelerator"]
     blocks = [(b["operator"], b["bits"]) for b in report["network"]["blocks"]]
@@ -161,7 +163,7 @@ def arm(
         "search_seconds": round(seconds, 1),
         **found["resources"],
     }
-    write_json(bundle.path / "report" / "arm.json", figures)
+    write_json(out / "report" / "arm.json", figures)
     return figures
 
 

@@ -1,9 +1,10 @@
 """Resources and clock of the multiplier array, beside published arrays measured with the same
 tools.
 
-    python -m benchmarks.array             # 16x16 packed arrays on two AMD families, all widths;
-    writes benchmarks/array.json python -m benchmarks.array --quick     # two of them, nothing
-    written python -m benchmarks.array --fmax      # place and route on ECP5 as well
+    # 16x16 packed arrays on two AMD families, all widths; writes benchmarks/array.json
+    python -m benchmarks.array
+    python -m benchmarks.array --quick     # two of them, nothing written
+    python -m benchmarks.array --fmax      # place and route on ECP5 as well
 
 Where the lanes that share a DSP block do not divide 16, a second array has as many lanes more as
 fill the last block. A LUT is any LUT1 to LUT6, inverter or shift register of the netlist; FF is any
@@ -24,7 +25,7 @@ import click
 
 from autonba.arithmetic import ceil_div
 from autonba.boards import Family
-from autonba.bundle import read_json, write_json
+from autonba.files import read_json, write_json
 from autonba.flows.ecp5 import clock_fmax, read_statistics
 from autonba.flows.tools import find_tool
 from autonba.packing import PORT_BITS, pack

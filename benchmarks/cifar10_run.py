@@ -22,9 +22,10 @@ from typing import Any
 import numpy as np
 
 from autonba import config
-from autonba.bundle import Bundle, read_json, write_arrays, write_json
+from autonba.bundle import Bundle
 from autonba.bundle import smallest_dtype as narrowest
 from autonba.errors import BundleError, DataError
+from autonba.files import read_json, write_arrays, write_json
 from autonba.golden import evaluate
 from autonba.hwgen.generate import generate
 from autonba.network import macs

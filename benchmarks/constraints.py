@@ -1,8 +1,8 @@
 """Do accelerators meet what is asked of them? Random sets of limits for `search-accel` on the
 network for digits.
 
-    python -m benchmarks.constraints      # writes benchmarks/constraints.json; exits with 1 where
-    one set fails
+    # writes benchmarks/constraints.json; exits with 1 where one set fails
+    python -m benchmarks.constraints
 
 Feasible sets are drawn around accelerators of the space: each limit is 1.0 to 1.5 times what a
 found accelerator with its buffers has, so that they can be met together. Infeasible sets ask one
@@ -23,8 +23,8 @@ import click
 import torch
 
 from autonba.boards import BOARDS, Board
-from autonba.bundle import write_json
 from autonba.errors import AutonbaError, CapacityError
+from autonba.files import write_json
 from autonba.network import Network
 from autonba.search.accel import realized, search_accelerator
 from autonba.search.engines import differentiable

@@ -1,9 +1,9 @@
 """How close the accelerator search engines come to the proven optimum, after how many evaluations
 and CPU-seconds.
 
-    python -m benchmarks.das                # every network and budget; minutes; writes
-    benchmarks/das.json and das.png python -m benchmarks.das --quick        # three networks, under
-    a minute
+    # every network and budget; minutes; writes benchmarks/das.json and das.png
+    python -m benchmarks.das
+    python -m benchmarks.das --quick        # three networks, under a minute
 
 Exits with 1 where the differentiable search misses the wanted figure: within 1 % of the optimum in
 under 10 CPU-seconds on one core, building the tables of the network included. Each engine starts
@@ -24,8 +24,8 @@ import click
 import torch
 
 from autonba.boards import BOARDS
-from autonba.bundle import read_json, write_json
 from autonba.errors import CapacityError
+from autonba.files import read_json, write_json
 from autonba.network import Network
 from autonba.search.engines import differentiable, evolutionary, random_search
 from autonba.search.objectives import Goal

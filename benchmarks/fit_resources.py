@@ -1,10 +1,11 @@
 """Fits the LUT and FF model of `autonba.cost.logic` to Yosys runs, and judges it by whole designs
 that it was not fitted to.
 
-    python -m benchmarks.primitives synthesize --family xc7             # the table of array
-    primitives, first python -m benchmarks.fit_resources synthesize --family xc7          # all
-    designs of resource_designs.py; hours of a core python -m benchmarks.fit_resources fit --family
-    xc7                 # autonba/cost/logic_xc7.json, and the table of errors
+    python -m benchmarks.primitives synthesize --family xc7  # the table of array primitives, first
+    # all designs of resource_designs.py; hours of a core
+    python -m benchmarks.fit_resources synthesize --family xc7
+    # autonba/cost/logic_xc7.json, and the table of errors
+    python -m benchmarks.fit_resources fit --family xc7
 
 A design is synthesized flat, as the flows do it, and each cell is then counted for the part that it
 belongs to (`benchmarks/attribution.py`), so one run gives a sample of every part. What synthesis
@@ -28,10 +29,11 @@ import numpy.typing as npt
 from scipy.optimize import nnls
 
 from autonba.boards import Family
-from autonba.bundle import Bundle, read_json, write_json
+from autonba.bundle import Bundle
 from autonba.cost import control, logic
 from autonba.cost.logic import KINDS, KNOWN, Logic
 from autonba.cost.resources import chunk_dsps, dsp_blocks, logic_parts, ram_blocks, weight_blocks
+from autonba.files import read_json, write_json
 from autonba.flows.tools import find_tool
 from autonba.hwgen.generate import generate
 from autonba.mapping import Plan, plan

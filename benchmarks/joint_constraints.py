@@ -19,8 +19,8 @@ import click
 import torch
 
 from autonba.boards import find_board
-from autonba.bundle import write_json
 from autonba.errors import CapacityError
+from autonba.files import write_json
 from autonba.search import das, datasets, objectives, run, spaces, strategies
 from autonba.search.checkpoint import Checkpoints
 from autonba.search.compute import Compute

@@ -24,7 +24,8 @@ from pathlib import Path
 import click
 import matplotlib
 
-from autonba.bundle import Bundle, write_json
+from autonba.bundle import Bundle
+from autonba.files import write_json
 from autonba.search import datasets, spaces, strategies
 from autonba.search.strategies import Strategy
 from autonba.search.supernet import JointSearch, Method

@@ -18,7 +18,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from autonba.bundle import write_json
+from autonba.files import write_json
 
 TIMES = "report/search_seconds.json"  # the one file that holds times
 RESULT = Path(__file__).with_suffix(".json")

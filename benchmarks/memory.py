@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
-from autonba.bundle import write_json
+from autonba.files import write_json
 from autonba.search import spaces
 from autonba.search.quantizers import mixed_activation, mixed_weight
 from autonba.search.supernet import MixedLayer, Supernet

@@ -1,11 +1,12 @@
 """Images a second of the Auto-NBA authors' 22-block CIFAR network on hardware searched and
 generated here, beside their model's.
 
-    python -m benchmarks.paper_network kept --output build/paper       # bundle of an accelerator
-    found before, or python -m benchmarks.paper_network search --output build/paper     # another
-    one; minutes python -m benchmarks.paper_network simulate --output build/paper   # Verilog,
-    Verilator; many minutes python -m benchmarks.paper_network report --output build/paper     # the
-    table
+    # bundle of an accelerator found before, or
+    python -m benchmarks.paper_network kept --output build/paper
+    python -m benchmarks.paper_network search --output build/paper     # another one; minutes
+    # Verilog, Verilator; many minutes
+    python -m benchmarks.paper_network simulate --output build/paper
+    python -m benchmarks.paper_network report --output build/paper     # the table
 
 Both sides have 900 DSP48E1, 700 block RAMs of 18 Kbit and 200 MHz.
 """
@@ -18,10 +19,11 @@ from typing import Any
 
 import click
 
-from autonba.bundle import Bundle, accelerator_from_json, read_json, write_json
+from autonba.bundle import Bundle, accelerator_from_json
 from autonba.cost.resources import estimate, requantizer_dsps
 from autonba.cost.schedule import steady_state
 from autonba.cost.utilization import utilization
+from autonba.files import read_json, write_json
 from autonba.mapping import plan
 from autonba.search.optimize import MOVES, Limits, optimize
 from benchmarks.networks import (

@@ -1,7 +1,7 @@
 """Table of synthesized array primitives: LUT and FF of a lane (or a pack) of a multiplier array.
 
-    python -m benchmarks.primitives synthesize --family xc7    # about 30 CPU-minutes;
-    autonba/cost/primitives_xc7.json
+    # about 30 CPU-minutes; autonba/cost/primitives_xc7.json
+    python -m benchmarks.primitives synthesize --family xc7
 
 A primitive is what one more lane of `mac_array` takes, its accumulators included and drained at
 once: the difference between arrays with and without it, so that whatever lanes share is not counted
@@ -25,7 +25,7 @@ import click
 
 from autonba.arithmetic import clog2
 from autonba.boards import Family
-from autonba.bundle import read_json, write_json
+from autonba.files import read_json, write_json
 from autonba.flows.tools import find_tool
 from autonba.packing import PORT_BITS, pack, pack_columns
 from benchmarks.attribution import KINDS

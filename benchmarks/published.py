@@ -25,7 +25,7 @@ from typing import Any
 import click
 import torch
 
-from autonba.bundle import write_json
+from autonba.files import write_json
 from autonba.search.engines import differentiable, evolutionary, random_search
 from autonba.search.exact import Solution, solve
 from autonba.search.problem import Found

@@ -17,9 +17,10 @@ import numpy as np
 
 from autonba.accelerator import Accelerator, Buffer, Chunk, Kind, Loops, Multiplier
 from autonba.boards import Family
-from autonba.bundle import Bundle, Design, Target, accelerator_from_json, read_json, write_bundle
+from autonba.bundle import Bundle, Design, Target, accelerator_from_json, write_bundle
 from autonba.cost.schedule import simulate
 from autonba.errors import DeadlockError, SpecError
+from autonba.files import read_json
 from autonba.golden import Weights, evaluate
 from autonba.mapping import plan, required_buffers
 from autonba.network import INPUT, Layer, Network, Tensor

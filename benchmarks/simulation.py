@@ -1,7 +1,7 @@
 """What simulating one image costs: a searched accelerator of 256 multipliers for ResNet-8, built
 and run with Verilator.
 
-python -m benchmarks.simulation --output build/simulation
+    python -m benchmarks.simulation --output build/simulation
 """
 
 from __future__ import annotations

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import click
 
-from autonba.bundle import write_json
 from autonba.cost.utilization import Utilization, utilization
+from autonba.files import write_json
 from autonba.search.optimize import MOVES, Limits, optimize
 from benchmarks.networks import NETWORKS, multiplications, with_weights, write_design
 from benchmarks.throughput import measure

@@ -10,24 +10,26 @@ from pathlib import Path
 from typing import Any
 
 from autonba.boards import Board, Resources
-from autonba.bundle import Bundle, read_json
+from autonba.bundle import Bundle
 from autonba.errors import SpecError, ToolError
+from autonba.files import read_json
 from autonba.flows import plan
-from autonba.flows.pll import ehxplll
 from autonba.flows.tools import Step
+from autonba.pll import ehxplll
+from autonba.rtl import Rtl
 
 BOARDS = ("ulx3s-85f",)
 SEED = 1
 _PART = re.compile(r"LFE5U-(?P<size>\d+)F-(?P<speed>\d)BG(?P<balls>\d+)[CI]")
 
 
-def make_plan(bundle: Bundle, board: Board) -> plan.Plan:
+def make_plan(bundle: Bundle, board: Board, rtl: Rtl) -> plan.Plan:
     """Scripts and steps for `board`, one of BOARDS, at the design's clock."""
     plan.refuse_streams(bundle)
     design, clock = bundle.design, bundle.design.target.clock_mhz
     banner, name = plan.banner(bundle.digest), design.name
-    sources = [f"../../rtl/{file}" for file in plan.rtl_files(bundle)]
-    front = f"../../rtl/{plan.front_file(bundle)}"
+    sources = [f"../../rtl/{file}" for file in rtl.sources]
+    front = f"../../rtl/{plan.front_file(bundle, rtl)}"
     pixel_bits = 8 * design.network.input.channels
     synthesis = "synthesis.ys.j2"
     files = {

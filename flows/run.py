@@ -4,18 +4,18 @@ report/flow_<target>.json.
 
 from __future__ import annotations
 
-import argparse
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from autonba.boards import Board, find_board
-from autonba.bundle import Bundle, write_json
-from autonba.errors import AutonbaError, SpecError, ToolError
+from autonba.boards import Board, check_clock, find_board
+from autonba.bundle import Bundle
+from autonba.errors import SpecError, ToolError
+from autonba.files import inside, refuse_links, working
 from autonba.flows import ecp5, plan, vivado
-from autonba.flows.tools import find_tool, run_step, tool_version
+from autonba.flows.tools import Step, find_tool, run_step, tool_version
+from autonba.rtl import Rtl, trusted
 
 SCHEMA_VERSION = 1
 
@@ -27,7 +27,7 @@ class Flow:
     """
 
     boards: tuple[str, ...]
-    make_plan: Callable[[Bundle, Board], plan.Plan]
+    make_plan: Callable[[Bundle, Board, Rtl], plan.Plan]
     read_report: Callable[[Bundle, Path], dict[str, Any]]
 
 
@@ -44,13 +44,14 @@ def targets_of(board: str) -> list[str]:
     return [target for target, flow in TARGETS.items() if board in flow.boards]
 
 
-def make_plan(bundle: Bundle, target: str) -> plan.Plan:
+def make_plan(bundle: Bundle, target: str, rtl: Rtl | None = None) -> plan.Plan:
     """The plan of `target` for the design's own board. Raises SpecError where there are no scripts
     for it.
     """
     if target not in TARGETS:
         raise SpecError(f"target must be one of {', '.join(TARGETS)}, not {target!r}")
     flow, board = TARGETS[target], find_board(bundle.design.target.board)
+    check_clock(board, bundle.design.target.clock_mhz)
     if board.name not in flow.boards:
         others = [f"use --target {other}" for other in targets_of(board.name)] or [
             "use rtl/ in a project of your own"
@@ -60,28 +61,40 @@ def make_plan(bundle: Bundle, target: str) -> plan.Plan:
             f" {' or '.join(flow.boards)}, not {board.name!r}; {others[0]}, or search again with"
             f" --board {flow.boards[0]}"
         )
-    return flow.make_plan(bundle, board)
+    return flow.make_plan(bundle, board, rtl or trusted(bundle))
 
 
-def prepare(bundle: Bundle, target: str) -> Path:
-    """Write flow/<target>/ and return it; no tool is run or needed. Nothing is written if anything
-    is wrong.
+def prepare(bundle: Bundle, target: str, rtl: Rtl | None = None) -> Path:
+    """Write flow/<target>/ for the Verilog `rtl`, that of rtl/ by default, and return it; no tool
+    is run or needed. Nothing is written if anything is wrong.
     """
-    planned = make_plan(bundle, target)
-    folder = bundle.path / "flow" / target
-    planned.write(folder, bundle.digest)
-    return folder
+    with working(bundle.path) as work:
+        make_plan(bundle, target, rtl).write(work, target, bundle.digest)
+    return bundle.path / "flow" / target
 
 
-def execute(bundle: Bundle, target: str, say: Callable[[str], None] = print) -> dict[str, Any]:
+def execute(
+    bundle: Bundle, target: str, say: Callable[[str], None] = print, rtl: Rtl | None = None
+) -> dict[str, Any]:
     """Prepare and run the flow; returns and writes report/flow_<target>.json.
 
     A missing tool is reported before the first step runs; without Vivado, target 'vivado' ends with
     its scripts, and the report's figures are null. A design that misses its clock has `met` false,
     and its bit file, if there is one, is named so.
     """
-    folder = prepare(bundle, target)
-    steps = plan.read_steps(folder)
+    planned = make_plan(bundle, target, rtl)
+    with working(bundle.path) as work:
+        folder = inside(bundle.path, f"flow/{target}")
+        refuse_links(folder)  # tools write here
+        planned.write(work, target, bundle.digest)
+        report = _execute(bundle, target, planned.steps, folder, say)
+        work.write_json(f"report/flow_{target}.json", report)
+    return report
+
+
+def _execute(
+    bundle: Bundle, target: str, steps: Sequence[Step], folder: Path, say: Callable[[str], None]
+) -> dict[str, Any]:
     board = find_board(bundle.design.target.board)
     facts: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
@@ -91,7 +104,6 @@ def execute(bundle: Bundle, target: str, say: Callable[[str], None] = print) -> 
         "digest": bundle.digest,
         "clock_mhz": bundle.design.target.clock_mhz,
     }
-    path = bundle.path / "report" / f"flow_{target}.json"
     for tool in dict.fromkeys(step.tool for step in steps):
         try:
             find_tool(tool)
@@ -99,7 +111,6 @@ def execute(bundle: Bundle, target: str, say: Callable[[str], None] = print) -> 
             if target == "vivado":
                 say(f"{error}; then run {folder / 'run.sh'}")
                 facts |= {"fmax_mhz": None, "met": None, "bitstream": None, "resources": None}
-                write_json(path, facts)
                 return facts
             raise ToolError(f"{error}; the scripts are in {folder}") from None
     seconds = {}
@@ -117,40 +128,4 @@ def execute(bundle: Bundle, target: str, say: Callable[[str], None] = print) -> 
         bit = bundle.path / report["bitstream"]
         report["bitstream"] = f"{report['bitstream'].removesuffix('.bit')}.timing-failed.bit"
         bit.replace(bundle.path / report["bitstream"])
-    write_json(path, report)
     return report
-
-
-def main() -> int:
-    """`python -m autonba.flows.run BUNDLE --target ecp5 [--plan-only]`."""
-    parser = argparse.ArgumentParser(prog="autonba.flows.run", description=__doc__)
-    parser.add_argument("bundle", type=Path)
-    parser.add_argument("--target", choices=TARGETS, required=True)
-    parser.add_argument(
-        "--plan-only", action="store_true", help="write the scripts and run nothing"
-    )
-    options = parser.parse_args()
-    try:
-        if options.plan_only:
-            print(prepare(Bundle(options.bundle), options.target))
-            return 0
-        report = execute(
-            Bundle(options.bundle), options.target, say=lambda line: print(line, flush=True)
-        )
-    except AutonbaError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    if report["fmax_mhz"] is None:
-        return 0
-    used, verdict = report["resources"], "met" if report["met"] else "NOT met"
-    result = report["bitstream"] or f"flow/{report['target']}"
-    print(
-        f"{report['target']}, {report['board']} ({report['part']}): {used['lut']} LUT, {used['ff']}"
-        f" FF, {used['dsp']} DSP, {used['bram']} block RAM; {report['fmax_mhz']:.1f} MHz of"
-        f" {report['clock_mhz']:g} MHz wanted ({verdict}); {options.bundle / result}"
-    )
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

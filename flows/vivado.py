@@ -14,12 +14,13 @@ from autonba.bundle import Bundle
 from autonba.errors import ToolError
 from autonba.flows import plan
 from autonba.flows.ecp5 import heartbeat_bits
-from autonba.flows.pll import mmcme2
 from autonba.flows.tools import Step
 from autonba.flows.zynq import ZYNQ, zynq_files
+from autonba.pll import mmcme2
+from autonba.rtl import Rtl
 
 
-def make_plan(bundle: Bundle, board: Board) -> plan.Plan:
+def make_plan(bundle: Bundle, board: Board, rtl: Rtl) -> plan.Plan:
     """Scripts for `board`, one of BOARDS, at the design's clock."""
     clock = bundle.design.target.clock_mhz
     common: dict[str, Any] = {
@@ -27,14 +28,14 @@ def make_plan(bundle: Bundle, board: Board) -> plan.Plan:
         "board": board.name,
         "part": board.part,
         "name": bundle.design.name,
-        "sources": plan.rtl_files(bundle),
-        "memories": plan.memory_files(bundle),
+        "sources": rtl.sources,
+        "memories": plan.memory_files(rtl),
         "period_ns": f"{1000 / clock:.4f}",
         "clock_mhz": f"{clock:g}",
     }
     return plan.Plan(
         board=board,
-        files=_FILES[board.name](bundle, board, common),
+        files=_FILES[board.name](bundle, board, rtl, common),
         steps=(
             Step(
                 name="build",
@@ -45,7 +46,7 @@ def make_plan(bundle: Bundle, board: Board) -> plan.Plan:
     )
 
 
-def _arty_files(bundle: Bundle, board: Board, common: dict[str, Any]) -> dict[str, str]:
+def _arty_files(bundle: Bundle, board: Board, rtl: Rtl, common: dict[str, Any]) -> dict[str, str]:
     plan.refuse_streams(bundle)
     clock = bundle.design.target.clock_mhz
     return {
@@ -65,7 +66,7 @@ def _arty_files(bundle: Bundle, board: Board, common: dict[str, Any]) -> dict[st
         ),
         "build.tcl": plan.render(
             "vivado_serial.tcl.j2",
-            front=plan.front_file(bundle),
+            front=plan.front_file(bundle, rtl),
             top="board_arty",
             constraints="arty.xdc",
             **common,

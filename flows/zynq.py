@@ -11,6 +11,7 @@ from autonba.boards import Board
 from autonba.bundle import Bundle
 from autonba.errors import SpecError
 from autonba.flows import plan
+from autonba.rtl import Rtl
 
 DMA_BITS = (8, 16, 32, 64, 128, 256, 512, 1024)  # widths of the DMA's pixel stream (AMD PG021)
 DMA_MEMORY_BITS = 32  # the DMA's narrowest memory port; at least as wide as its stream
@@ -86,7 +87,7 @@ ZYNQ = {
 }
 
 
-def zynq_files(bundle: Bundle, board: Board, common: dict[str, Any]) -> dict[str, str]:
+def zynq_files(bundle: Bundle, board: Board, _: Rtl, common: dict[str, Any]) -> dict[str, str]:
     """Scripts by name: build.tcl (out of context), package_ip.tcl and system.tcl (with the
     processing system).
     """

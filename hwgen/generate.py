@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from amaranth.hdl import UnusedElaboratable
 from amaranth.lib import wiring
 
 from autonba import __version__
 from autonba.accelerator import SINK, SOURCE
 from autonba.arithmetic import MULTIPLIER_BITS, ceil_div, clog2
-from autonba.boards import Family, find_board
-from autonba.bundle import Bundle, write_bytes
+from autonba.boards import Board, Family, find_board
+from autonba.bundle import Bundle
 from autonba.cost.ram import in_blocks
 from autonba.cost.schedule import simulate
-from autonba.errors import AutonbaError, SpecError
+from autonba.errors import AutonbaError, CapacityError, SpecError
+from autonba.files import working
 from autonba.hwgen.fetcher import WeightFetcher
 from autonba.hwgen.fronts import HostRegisters, ImageInput, ResultOutput
 from autonba.hwgen.layout import (
@@ -31,35 +34,40 @@ from autonba.hwgen.requantizer import Requantizer, RequantizerShape
 from autonba.hwgen.scheduler import Scheduler
 from autonba.hwgen.sequencer import Sequencer
 from autonba.hwgen.uart import uart_front
-from autonba.hwgen.verilog import banner, emit, template_environment
+from autonba.hwgen.verilog import banner, check_declarations, emit, template_environment
 from autonba.hwgen.writer import Writer
 from autonba.mapping import MemoryPlan, Plan, plan
 from autonba.memory_image import hex_lines, parameter_bits, parameter_rom, weight_rom
+from autonba.network import Tensor
 from autonba.packing import PORT_BITS, chunk_packing
 from autonba.weight_image import stream_image
 from autonba.weight_load import LoadTarget, load_targets
 
+# After an error or Ctrl-C, a user need not hear of the components that were not emitted any more.
+warnings.filterwarnings("ignore", category=UnusedElaboratable)
+
+BLOCK_BITS = 18 * 1024  # of a block RAM
 PROBED_IMAGES = 3  # after which the row buffers have come round
 MULTIPLIER_STYLES = {"lut": 0, "dsp": 1, "packed": 2}  # parameter of mac_array
 
 
 def generate(bundle: Bundle) -> list[Path]:
-    """Write rtl/*.v, rtl/*.hex and rtl/rtl.f of `bundle`; returns the files. Nothing is written if
-    anything is wrong.
+    """Write rtl/*.v, rtl/*.hex, rtl/rtl.f and rtl/manifest.json of `bundle`; returns the files.
+
+    All are written or none. Files that an earlier run wrote and this one does not are removed,
+    others are left alone.
     """
     files = render(bundle)
-    folder = bundle.path / "rtl"
-    for stale in folder.glob("*") if folder.is_dir() else ():
-        if stale.name not in files:
-            stale.unlink()
-    for name, text in sorted(files.items()):
-        write_bytes(folder / name, text.encode())
-    return [folder / name for name in sorted(files)]
+    with working(bundle.path) as work:
+        work.write_owned("rtl", {name: text.encode() for name, text in files.items()})
+    return [bundle.path / "rtl" / name for name in sorted(files)]
 
 
 def render(bundle: Bundle) -> dict[str, str]:
     """Every file of rtl/ by name."""
     design, weights = bundle.design, bundle.weights
+    board = find_board(design.target.board)
+    serial = _image_fits(design.network.input, board)
     mapped = plan(design.network, design.accelerator, weights)
     simulate(mapped, PROBED_IMAGES)  # refuses buffers that would bring the accelerator to a halt
     names = [edge.name for edge in mapped.edges]
@@ -84,15 +92,16 @@ def render(bundle: Bundle) -> dict[str, str]:
         ),
         "image_input": ImageInput(mapped),
         "result_output": ResultOutput(mapped),
-        "uart_front": uart_front(design, bundle.digest),
     }
+    if serial:
+        components["uart_front"] = uart_front(design, bundle.digest)
     if targets := _load_targets(mapped):
         components["loader"] = Loader(
             targets, design.accelerator.stream_bits, _load_address_bits(mapped)
         )
     hexes: dict[str, str] = {}
     environment = template_environment()
-    family = find_board(design.target.board).family
+    family = board.family
     port_bits = PORT_BITS[family]
     for chunk in mapped.chunks:
         layout, name = ChunkLayout(mapped, chunk), chunk.chunk.name
@@ -120,15 +129,28 @@ def render(bundle: Bundle) -> dict[str, str]:
     verilog["accelerator.v"] = environment.get_template("accelerator.v.j2").render(
         accelerator_values(mapped, design.name, family)
     )
+    check_declarations(verilog)
     verilog |= {f"{name}.v": text for name, text in emit(components).items()}
-    listing = "".join(
-        f"{name}\n" for name in sorted(verilog) if name != "uart_front.v"
-    )  # that is for boards without a processor
+    listing = "".join(f"{name}\n" for name in sorted(verilog) if name != "uart_front.v")
     if any(chunk.stream_words for chunk in mapped.chunks):
         image = stream_image(mapped, weights)
         words = [int.from_bytes(image[i : i + 4], "little") for i in range(0, len(image), 4)]
         hexes["stream.hex"] = hex_lines(words, 32)  # for the DRAM, 32 bits a line
     return {name: head + text for name, text in verilog.items()} | hexes | {"rtl.f": listing}
+
+
+def _image_fits(image: Tensor, board: Board) -> bool:
+    """Whether the block RAM of `board` holds an image, as its serial front needs.
+
+    Raises CapacityError where it does not and the board has nothing but a serial line.
+    """
+    need, limit = image.channels * image.height * image.width * 8, board.resources.bram * BLOCK_BITS
+    if need > limit and board.pll is not None:
+        raise CapacityError(
+            f"network input: an image must fit the block RAM of {board.name!r}, whose serial line"
+            f" brings it, {limit} bits, and it has {need}; use a board with a processor"
+        )
+    return need <= limit
 
 
 def _slice_files(name: str, words: list[int], slices: list[dict[str, Any]]) -> dict[str, str]:

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping
 
 import jinja2
 from amaranth.back import rtlil, verilog
 from amaranth.lib import wiring
 
+from autonba.errors import SpecError
+
 _MODULE = re.compile(r"^module \\?(?P<name>[^\s.(]+).*?^endmodule$", re.MULTILINE | re.DOTALL)
+_DECLARATION = re.compile(  # outside of generate blocks
+    r"^    (?:"
+    r"(?:input|output) +(?:wire|reg) +(?:signed +)?(?:\[[^\]]*\] *)?(?P<port>\w+)"
+    r"|(?:wire|reg) +(?:signed +)?(?:\[[^\]]*\] *)?(?P<signal>\w+)"
+    r"|(?:\w+ |\) )(?P<instance>u_\w+) \()",
+    re.MULTILINE,
+)
 _ATTRIBUTE = re.compile(
     r"\(\* .*? \*\)\s*"
 )  # many tools cannot parse them before ports and case statements
@@ -43,6 +53,21 @@ def _portable(module: str) -> str:
         text = text.replace(f"reg {wake_up}  = 0;", f"reg {wake_up} ;")
         text = text.removesuffix("endmodule") + f"  initial {wake_up}  = 1'h0;\nendmodule"
     return text + "\n"
+
+
+def check_declarations(files: Mapping[str, str]) -> None:
+    """Raise SpecError where a module of the templates declares a name twice.
+
+    Names of layers and chunks are parts of names in Verilog, so some that differ meet there.
+    """
+    for file, text in files.items():
+        found = [m["port"] or m["signal"] or m["instance"] for m in _DECLARATION.finditer(text)]
+        for name, times in Counter(found).items():
+            if times > 1:
+                raise SpecError(
+                    "names of layers and chunks must give names in Verilog that differ, and"
+                    f" {name!r} occurs {times} times in {file}; rename the layer or chunk in it"
+                )
 
 
 def template_environment() -> jinja2.Environment:

@@ -7,9 +7,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from autonba.boards import find_board
-from autonba.bundle import Bundle, Design, Target, network_from_json, read_json, write_json
+from autonba.boards import check_clock, find_board
+from autonba.bundle import Bundle, Design, Target, network_from_json
 from autonba.errors import SpecError
+from autonba.files import read_json, write_json
 from autonba.golden import Weights
 from autonba.network import Network
 from autonba.search.accel import Outcome, report, search_accelerator
@@ -53,8 +54,7 @@ def run(
     """Search, write, and give the lines to print."""
     place = find_board(board)
     clock = place.clock_mhz if clock_mhz is None else clock_mhz
-    if not 0 < clock < float("inf"):
-        raise SpecError(f"clock_mhz must be a number above 0, not {clock_mhz!r}")
+    check_clock(place, clock)
     limits = {"dsp": max_dsp, "bram": max_bram, "lut": max_lut, "ff": max_ff}
     for name, limit in limits.items():
         if limit is not None and not 0 <= limit < float("inf"):

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,8 +20,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from autonba.bundle import read_arrays, read_json, write_arrays, write_json
 from autonba.errors import BundleError
+from autonba.files import Owned, array_bytes, json_bytes, read_arrays, read_json
 from autonba.search import distributed
 
 SECONDS = 20.0  # between two snapshots of a phase, beside those that the phase asks for
@@ -72,12 +71,11 @@ class Checkpoints:
         """
         if not distributed.is_main():
             return
-        write_arrays(
-            self.folder / f"{phase}.npz", {k: np.asarray(v) for k, v in (arrays or {}).items()}
-        )
-        write_json(
-            self.folder / f"{phase}.json", {"settings": dict(self.settings), "facts": dict(facts)}
-        )
+        own = Owned(self.folder)
+        plain = {k: np.asarray(v) for k, v in (arrays or {}).items()}
+        own.write(f"{phase}.npz", array_bytes(plain))
+        document = {"settings": dict(self.settings), "facts": dict(facts)}
+        own.write(f"{phase}.json", json_bytes(document))
         self.within(phase).clear()
 
     def within(self, phase: str) -> Resumable:
@@ -86,12 +84,8 @@ class Checkpoints:
 
     def clear(self) -> None:
         """Remove every phase."""
-        if self.folder.is_dir() and distributed.is_main():
-            for path in self.folder.iterdir():
-                if path.is_file():
-                    path.unlink()
-            if not any(self.folder.iterdir()):
-                self.folder.rmdir()
+        if distributed.is_main():
+            Owned(self.folder).clear()
 
 
 class Resumable:
@@ -152,19 +146,13 @@ class Resumable:
         _check(state, "snapshot")
         out = io.BytesIO()
         torch.save({"settings": self.settings, "state": dict(state)}, out)
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self.path.with_name(f".{self.path.name}.new")
-        with temporary.open("wb") as file:
-            file.write(out.getbuffer())
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(self.path)
+        Owned(self.path.parent).write(self.path.name, out.getvalue())
         self._saved = time.monotonic()
 
     def clear(self) -> None:
         """Forget the snapshot, once the phase's result is kept."""
         if self.path is not None and distributed.is_main():
-            self.path.unlink(missing_ok=True)
+            Owned(self.path.parent).remove(self.path.name)
 
 
 class Snapshot:
@@ -216,13 +204,6 @@ class Numbers:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Inverse of `state_dict`."""
         self.generator.bit_generator.state = json.loads(state["state"])
-
-
-def remove_leftovers(folder: Path) -> None:
-    """Remove the half-written files (.name.process) that a killed run left in `folder`."""
-    for path in folder.rglob(".*.*") if distributed.is_main() else ():
-        if path.is_file() and path.suffix[1:].isdecimal():
-            path.unlink()
 
 
 def _check(value: object, place: str) -> None:

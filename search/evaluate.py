@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 
 from autonba import golden
-from autonba.bundle import Bundle, read_arrays, read_json
+from autonba.bundle import Bundle
+from autonba.errors import BundleError
+from autonba.files import inside, read_arrays, read_json
 from autonba.search import datasets, export, reference
 from autonba.search.train import accuracy
 
@@ -24,11 +26,12 @@ def evaluate(bundle: Bundle, dataset: str) -> dict[str, Any]:
     network, weights = bundle.design.network, bundle.weights
     shape = (network.input.channels, network.input.height, network.input.width)
     test = datasets.load(dataset, shape, network.classes, test=_test_size(bundle, dataset)).test
-    model = bundle.path / "search" / "model.npz"
-    arrays = read_arrays(model) if model.is_file() else {}
+    model = inside(bundle.path, "search/model.npz")
+    arrays = read_arrays(model) if model.exists() else {}
+    networks = (("float", False), ("quantized", True)) if model.exists() else ()
     found: dict[str, Any] = {"images": len(test)}
     whole = golden.predict(network, weights, test.images.astype(np.int64))
-    for name, quantized in (("float", False), ("quantized", True)) if arrays else ():
+    for name, quantized in networks:
         classes = reference.predict(
             network, export.from_arrays(arrays, name, network), test.images, quantized=quantized
         )
@@ -43,11 +46,14 @@ def _test_size(bundle: Bundle, dataset: str) -> float | None:
     """Size of the test split that the search drew from this data set; None where it drew none, or a
     standard one.
     """
-    path = bundle.path / "report" / "search.json"
-    document = read_json(path) if path.is_file() else {}
-    size: float | None = (
-        document.get("split", {}).get("test")
-        if document.get("dataset") == datasets.name_of(dataset)
-        else None
-    )
-    return size
+    path = inside(bundle.path, "report/search.json")
+    if not path.exists():
+        return None
+    document = read_json(path)
+    split = document.get("split") if isinstance(document, dict) else None
+    size = split.get("test") if isinstance(split, dict) else None
+    if not isinstance(split, dict) or not (size is None or type(size) in (int, float)):
+        raise BundleError(
+            f"{path}: split.test must be a number or null, not {size!r}; run `autonba search` again"
+        )
+    return size if document.get("dataset") == datasets.name_of(dataset) else None

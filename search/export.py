@@ -111,7 +111,22 @@ def from_arrays(
                     f"search/model.npz: array {name!r} must be present, and it is missing; run"
                     " `autonba search` again"
                 )
-            fields[field] = np.asarray(arrays[name], dtype=np.float64)
+            values = np.asarray(arrays[name])
+            if values.dtype.kind not in "iuf" or not np.isfinite(values).all():
+                raise BundleError(
+                    f"search/model.npz: array {name!r} must hold finite numbers; run"
+                    " `autonba search` again"
+                )
+            if (
+                field == "weight"
+                and layer.op == "conv"
+                and values.shape[:1] != (layer.out_channels,)
+            ):
+                raise BundleError(
+                    f"search/model.npz: array {name!r} must have {layer.out_channels} as its first"
+                    f" size, not shape {list(values.shape)}; run `autonba search` again"
+                )
+            fields[field] = values.astype(np.float64)
         folded[layer.name] = Folded(**fields)
     return folded
 

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from autonba.boards import find_board
-from autonba.bundle import Bundle, read_json, write_json
+from autonba.bundle import Bundle
 from autonba.config import COUNTS, SearchConfig
 from autonba.errors import BundleError, CapacityError
+from autonba.files import read_json, working
 from autonba.search import distributed
 from autonba.search.compute import Compute
 from autonba.search.run import search
@@ -68,22 +69,51 @@ def sweep(
     """
     for value in values:  # every value is checked before hours are spent on the first
         replace(config, constraints={**config.constraints, name: value})
-    path = Path(config.out) / "front.json"
-    before = _points(path) if path.is_file() else []
+    with working(Path(config.out)) as work:
+        path = work.root / "front.json"
+        before = _points(path) if path.is_file() else []
+        points = _sweep(config, name, values, progress, resume)
+        points = [
+            p for p in before if (p["strategy"], p["limit"]) != (config.strategy, name)
+        ] + points
+        found = [p for p in points if "refused" not in p]
+        for point in found:
+            point["best"] = not any(dominates(other, point) for other in found)
+        work.write_json("front.json", {"schema_version": SCHEMA_VERSION, "points": points})
+    return [*(_line(point) for point in points), f"front in {path}"]
+
+
+def _line(point: Mapping[str, Any]) -> str:
+    """A point in words."""
+    place = f"{point['strategy']}, {point['limit']} {_exact(point['value'])}"
+    if "refused" in point:
+        return f"{place}: {point['refused']}"
+    return (
+        f"{place}: {100 * point['val_accuracy']:.2f} % of validation and"
+        f" {100 * point['test_accuracy']:.2f} % of test images, {point['fps']:.0f}"
+        f" images/s{'' if point['best'] else ' (another is better in both)'}"
+    )
+
+
+def _exact(value: float) -> str:
+    """A number so that others read otherwise."""
+    return repr(float(value)).removesuffix(".0")
+
+
+def _sweep(
+    config: SearchConfig, name: str, values: Sequence[float], progress: bool, resume: bool
+) -> list[dict[str, Any]]:
+    """A point for each value."""
     points: list[dict[str, Any]] = []
-    lines = []
     for value in values:
-        out = Path(config.out) / f"{config.strategy}_{name}_{value:g}"
+        out = Path(config.out) / f"{config.strategy}_{name}_{_exact(value)}"
         own = replace(config, out=str(out), constraints={**config.constraints, name: value})
         try:
-            done = resume and (out / "report" / "search.json").is_file()
-            if not done:
-                run(own, progress=progress, resume=resume)
+            run(own, progress=progress, resume=resume)
         except CapacityError as error:
             points.append(
                 {"strategy": config.strategy, "limit": name, "value": value, "refused": str(error)}
             )
-            lines.append(f"{name} {value:g}: {error}")
             continue
         found_here = figures(read_json(out / "report" / "search.json"))
         points.append(
@@ -99,18 +129,7 @@ def sweep(
         raise CapacityError(
             f"sweep: no value of {name} could be met; the last: {points[-1]['refused']}"
         )
-    points = [p for p in before if (p["strategy"], p["limit"]) != (config.strategy, name)] + points
-    found = [p for p in points if "refused" not in p]
-    for point in found:
-        point["best"] = not any(dominates(other, point) for other in found)
-        lines.append(
-            f"{point['strategy']}, {point['limit']} {point['value']:g}:"
-            f" {100 * point['val_accuracy']:.2f} % of validation and"
-            f" {100 * point['test_accuracy']:.2f} % of test images, {point['fps']:.0f}"
-            f" images/s{'' if point['best'] else ' (another is better in both)'}"
-        )
-    write_json(path, {"schema_version": SCHEMA_VERSION, "points": points})
-    return [*lines, f"front in {path}"]
+    return points
 
 
 def _points(path: Path) -> list[dict[str, Any]]:

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import importlib
 import json
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from autonba.bundle import write_bytes
+from autonba.files import write_bytes
 
 FIGURES = 6  # significant figures of a logged value
 
@@ -57,11 +56,7 @@ class Log:
         if self.tensorboard is not None:
             if phase in self._writers:
                 self._writers.pop(phase).close()
-            shutil.rmtree(self.tensorboard / phase, ignore_errors=True)
-            for line in kept:
-                entry = _entry(line)
-                if entry is not None and entry["phase"] == phase:
-                    self._tensorboard(phase, entry["step"], entry)
+            self._open(phase, step + 1 if step else 0)
 
     def scalars(self, phase: str, step: int, values: Mapping[str, float]) -> None:
         """One line {"phase", "step", ...values}; `step` rises within a phase."""
@@ -80,14 +75,19 @@ class Log:
         self._writers.clear()
 
     def _tensorboard(self, phase: str, step: int, values: Mapping[str, Any]) -> None:
-        from torch.utils.tensorboard import SummaryWriter
-
-        assert self.tensorboard is not None
         if phase not in self._writers:
-            self._writers[phase] = SummaryWriter(str(self.tensorboard / phase))
+            self._open(phase, step)
         for name, value in values.items():
             if name not in ("phase", "step"):
                 self._writers[phase].add_scalar(name, value, step)
+
+    def _open(self, phase: str, step: int) -> None:
+        """Begin a file whose steps, from `step` on, take the place of those in earlier files."""
+        from torch.utils.tensorboard import SummaryWriter
+
+        assert self.tensorboard is not None
+        folder = str(self.tensorboard / phase)
+        self._writers[phase] = SummaryWriter(folder, purge_step=step)
 
 
 def _entry(line: str) -> dict[str, Any] | None:

@@ -12,7 +12,7 @@ import math
 import statistics
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -22,10 +22,12 @@ import torch
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from autonba import golden
-from autonba.boards import Board
-from autonba.bundle import Bundle, Design, write_arrays, write_bundle, write_json
+from autonba.boards import Board, check_clock
+from autonba.bundle import Bundle, Design, digest_of, put_bundle
 from autonba.bundle import Target as BuildTarget
-from autonba.errors import CapacityError, SpecError
+from autonba.errors import AutonbaError, CapacityError, SpecError
+from autonba.files import Work, inside, read_json, working
+from autonba.names import MOST_CHARACTERS
 from autonba.network import INPUT, Network, macs
 from autonba.search import candidates as cand
 from autonba.search import (
@@ -42,7 +44,7 @@ from autonba.search import (
 )
 from autonba.search.accel import search_accelerator
 from autonba.search.augmentation import check as check_augmentation
-from autonba.search.checkpoint import Checkpoints, remove_leftovers
+from autonba.search.checkpoint import Checkpoints
 from autonba.search.compute import Compute
 from autonba.search.das import AcceleratorSearch, Target
 from autonba.search.datasets import Dataset, Split
@@ -61,12 +63,13 @@ STATE = "state:"  # names of a model's own tensors beside the folded ones
 FITTINGS = 8  # changes a block, at most, until a network meets every limit
 CONSTRAINTS = ("min_fps", "max_latency_ms", "max_energy_uj")  # beside the resources
 LEVELS = ("bilevel", "one-level")
+LOG = "log.jsonl"
 
 
 def design_name(dataset: str) -> str:
     """`dataset` in the letters that a design's name may have."""
     name = "".join(c if c.isascii() and c.isalnum() else "_" for c in dataset.lower())
-    return name if name[:1].isalpha() else f"d_{name}"
+    return (name if name[:1].isalpha() else f"d_{name}")[:MOST_CHARACTERS]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -234,8 +237,11 @@ def search(
     found = spaces.fix(found, bits=bits)
     if augmentation is not None:
         found = replace(found, augmentation=check_augmentation(augmentation))
-    data = datasets.load(dataset, val=val_size, test=test_size)
-    clock = clock_mhz or board.clock_mhz
+    clock = board.clock_mhz if clock_mhz is None else clock_mhz
+    check_clock(board, clock)
+    reading = Monitor(progress and distributed.is_main())
+    with reading.bars, reading.phase("data", "reading the data set") as tick:
+        data = datasets.load(dataset, val=val_size, test=test_size, tick=tick)
     goal = objectives.goal(
         board,
         clock,
@@ -301,16 +307,22 @@ def search(
             | {n: wanted[n] for n in CONSTRAINTS if n in wanted}
         ),
     }
-    kept = Checkpoints(folder=out / "search" / "checkpoints", settings=settings, resume=resume)
+    if resume and is_finished(out, settings):
+        return Bundle(out)
+    folder = inside(out, "search/checkpoints")
     monitor = Monitor(progress and distributed.is_main())
-    with compute.session(), distributed.session(), monitor.bars:
+    kept = Checkpoints(folder=folder, settings=settings, resume=resume)
+    with (
+        compute.session(),
+        distributed.session(),
+        working(out) if distributed.is_main() else nullcontext() as work,
+        monitor.bars,
+    ):
         if not resume:
             kept.clear()
         main = distributed.is_main()
-        log = Log(out / "search" / "log.jsonl" if main else None, tensorboard if main else None)
-        if resume:
-            remove_leftovers(out)
-        else:
+        log = Log(folder / LOG if main else None, tensorboard if main else None)
+        if not resume:
             log.clear()
         run = Run(
             data=data,
@@ -325,13 +337,26 @@ def search(
             log=log,
             monitor=monitor,
         )
-        bundle = run.all(out, settings)
+        run.all(work, settings)
         log.close()
-        if main:
-            seconds = {**monitor.seconds, "total": round(sum(monitor.seconds.values()), 1)}
-            write_json(out / "report" / "search_seconds.json", {"schema_version": 1, **seconds})
+        if work is not None:
+            seconds = {**reading.seconds, **monitor.seconds}
+            seconds["total"] = round(sum(seconds.values()), 1)
+            work.write_json("report/search_seconds.json", {"schema_version": 1, **seconds})
+            work.write(f"search/{LOG}", log.path.read_bytes() if log.path else b"")
+            work.commit()
+            log.clear()
         kept.clear()
-    return bundle
+    return Bundle(out)
+
+
+def is_finished(out: Path, settings: Mapping[str, Any]) -> bool:
+    """Whether `out` is the whole bundle of a search with these settings."""
+    try:
+        report, digest = read_json(inside(out, "report/search.json")), Bundle(out).digest
+    except AutonbaError:
+        return False
+    return report.get("digest") == digest and all(report.get(n) == v for n, v in settings.items())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -350,30 +375,29 @@ class Run:
     log: Log
     monitor: Monitor
 
-    def all(self, out: Path, settings: Mapping[str, Any]) -> Bundle:
+    def all(self, work: Work | None, settings: Mapping[str, Any]) -> None:
         """Every phase, then the bundle."""
         self.check_possible()
         choices, joint = self.joint()
-        return self.build(choices, joint, out, settings)
+        self.build(choices, joint, work, settings)
 
     def build(
         self,
         choices: list[Choice],
         joint: Mapping[str, Any],
-        out: Path,
+        work: Work | None,
         settings: Mapping[str, Any],
-    ) -> Bundle:
+    ) -> None:
         """The bundle of the network that `choices` name, or of the next one that meets every limit:
-        accelerator and training.
+        accelerator and training. The process with `work` writes it.
         """
+        # A network that cannot fit is found before it is trained.
         with self.monitor.phase("accelerator", "accelerator of the derived network"):
-            choices, outline = self.fitting(
-                choices
-            )  # a network that cannot fit is found before it is trained
+            choices, outline = self.fitting(choices)
         real = self.train(outline, quantized=False)
         fake = self.train(outline, quantized=True)
-        if not distributed.is_main():
-            return Bundle(out)
+        if work is None:
+            return
         with self.monitor.phase("integers", "integers, checks") as tick:
             network, weights = export.integers(outline, fake)
             golden.check_weights(network, weights)
@@ -392,18 +416,16 @@ class Run:
         images = chosen.images.astype(np.int64)
         tensors = golden.evaluate(network, weights, images)
         vectors = {name: values for name, values in tensors.items() if name != INPUT}
-        bundle = write_bundle(
-            out, design, weights, {"images": images, "labels": chosen.labels, **vectors}
-        )
-        write_arrays(
-            out / "search" / "model.npz",
+        put_bundle(work, design, weights, {"images": images, "labels": chosen.labels, **vectors})
+        work.write_arrays(
+            "search/model.npz",
             {**export.to_arrays(real, "float"), **export.to_arrays(fake, "quantized")},
         )
-        write_json(
-            out / "report" / "search.json",
+        work.write_json(
+            "report/search.json",
             {
                 "schema_version": 1,
-                "digest": bundle.digest,
+                "digest": digest_of(design, weights),
                 **settings,
                 **facts,
                 "clock_mhz": self.target.clock_mhz,
@@ -421,12 +443,14 @@ class Run:
                 "accelerator": baseline,
             },
         )
-        return bundle
 
     def check_possible(self) -> None:
         """A board that cannot hold even the smallest network of the space is refused before
         anything is trained.
         """
+        _, height, width = self.data.shape
+        if self.target.goal.limits.get("cycles", math.inf) < height * width:  # a pixel a cycle
+            raise das.OutOfReachError("cycles", height * width, self.target)
         operators = [o.name for o in self.space.operators]
         net = Supernet(self.space, self.data.shape, self.data.classes)
         macs_BI = HardwareCost(net, self.engine(net.uniform[0])[1]).macs
@@ -672,7 +696,10 @@ class Run:
             "quantized": reference.predict(network, fake, held.images, quantized=True),
             "integer": golden.predict(network, weights, held.images.astype(np.int64)),
         }
-        facts: dict[str, Any] = {"integer_against_quantized": found.facts()}
+        facts: dict[str, Any] = {
+            "integer_against_quantized": found.facts(),
+            "chance": float(np.bincount(test.labels).max() / len(test)),
+        }
         for name, split, predicted in (
             ("accuracy", test, {"quantized": found.quantized, "integer": found.integer}),
             ("validation_accuracy", held, of_held),

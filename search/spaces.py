@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import difflib
 import re
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import resources
@@ -17,7 +16,9 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from autonba.accelerator import MAX_LANES
+from autonba.config import MOST_BYTES, parse_toml
 from autonba.errors import SpecError
+from autonba.files import read_text
 from autonba.network import INPUT, Layer, Network, Tensor
 
 SKIP = "skip"
@@ -173,10 +174,7 @@ def load(name: str) -> Space:
         raise SpecError(
             f"space must be one of {', '.join(SHIPPED)}, or a file *.toml, not {name!r}"
         )
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise SpecError(f"{path}: the space must be a readable text file ({error})") from None
+    text = read_text(path, most=MOST_BYTES, error=SpecError, advice="mend it or name another one")
     try:
         return parse(path.stem, text)
     except SpecError as error:
@@ -243,10 +241,7 @@ _TYPES: Mapping[Any, str] = {
 
 def parse(name: str, text: str) -> Space:
     """A space from TOML text; raises SpecError that names the key."""
-    try:
-        document = _checked(tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
-        raise SpecError(f"the space must be TOML ({error})") from None
+    document = _checked(parse_toml(text))
     net, hardware = (
         _checked(document["network"], "network"),
         _checked(document["hardware"], "hardware"),

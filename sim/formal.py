@@ -173,6 +173,7 @@ def prove(bundle: Bundle, proof: Proof) -> Verdict:
         env=environment,
         capture_output=True,
         text=True,
+        errors="replace",
         check=False,
     )
     log = folder / "proof.log"

@@ -27,6 +27,7 @@ from autonba.sim.random_designs import features, random_bundle
 from autonba.sim.shrink import Subject, save, shrink
 
 IMAGES = 3
+SHOWN = 20  # failures at the end of a log
 SHRINK_SECONDS = 240.0
 
 
@@ -50,6 +51,7 @@ def generate_rtl(bundle: Path) -> None:
         [sys.executable, "-m", "autonba.hwgen.generate", str(bundle)],
         capture_output=True,
         text=True,
+        errors="replace",
         check=False,
     )
     if done.returncode:
@@ -238,11 +240,11 @@ def _summarize(console: Console, found: list[Case]) -> None:
         f"fuzz: {passed} of {len(found)} passed, {seconds / max(len(found), 1):.1f} s a design",
         highlight=False,
     )
-    for case in found:  # once more, where the end of a log shows them
-        if case.failure:
-            console.print(
-                f"  seed {case.seed}: {case.summary}: {case.failure}",
-                highlight=False,
-                markup=False,
-                soft_wrap=True,
-            )
+    # Once more, where the end of a log shows them.
+    for case in [case for case in found if case.failure][:SHOWN]:
+        console.print(
+            f"  seed {case.seed}: {case.summary}: {case.failure}",
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
+        )

@@ -18,7 +18,9 @@ def lint(bundle: Bundle, top: str = "accelerator") -> list[str]:
     return lint_folder(bundle.path / "rtl", bundle.path / "sim" / "lint.log", top)
 
 
-def lint_folder(rtl: Path, log: Path, top: str, *, waived: bool = True) -> list[str]:
+def lint_folder(
+    rtl: Path, log: Path, top: str = "accelerator", *, waived: bool = True
+) -> list[str]:
     """The same on a folder that holds rtl.f; without the waivers where not `waived`."""
     tools, rtl = find_toolchain("verilator", builds=False), rtl.resolve()
     with resources.as_file(resources.files("autonba.sim").joinpath("lint.vlt")) as waivers:
@@ -38,6 +40,7 @@ def lint_folder(rtl: Path, log: Path, top: str, *, waived: bool = True) -> list[
             env={**os.environ, **tools.environment},
             capture_output=True,
             text=True,
+            errors="replace",
             check=False,
         )
     log.parent.mkdir(parents=True, exist_ok=True)

@@ -31,17 +31,16 @@ class Device:
     facts: dict[str, Any]
 
 
-def run_all(bundle: Bundle, simulator: str, seed: int) -> dict[str, str]:
-    """Run the module benches on a bundle's RTL; returns each test's failure, or an empty text."""
-    rtl = bundle.path / "rtl"
+def run_all(bundle: Bundle, rtl: Path, folder: Path, simulator: str, seed: int) -> dict[str, str]:
+    """Run the module benches on the RTL of a bundle, in a folder below `folder`; returns each
+    test's failure, or an empty text.
+    """
     sources = [rtl / name for name in (rtl / "rtl.f").read_text().split()]
     devices = find_devices(
         Reader.of_files(sources),
         plan(bundle.design.network, bundle.design.accelerator, bundle.weights),
     )
-    return run_devices(
-        devices, sources, bundle.path / "sim" / f"modules_{simulator}", simulator, seed
-    )
+    return run_devices(devices, sources, folder / f"modules_{simulator}", simulator, seed)
 
 
 def run_devices(

@@ -79,7 +79,7 @@ def simulate(bundle: Bundle, seed: int) -> check.Comparison:
         )
         for run in runs(network.input.width)
     ]
-    sources, data = rtl_files(bundle)
+    sources, data = rtl_files(bundle.path / "rtl")
     for path in data:
         shutil.copyfile(path, folder / path.name)
     (folder / "images.hex").write_text(
@@ -151,7 +151,13 @@ def _run(command: list[str], folder: Path) -> str:
     log = folder / f"{command[0]}.log"
     try:
         done = subprocess.run(
-            command, cwd=folder, capture_output=True, text=True, check=False, timeout=LIMIT_SECONDS
+            command,
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+            timeout=LIMIT_SECONDS,
         )
     except FileNotFoundError:
         raise ToolError(

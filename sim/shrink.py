@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from autonba.accelerator import Accelerator, Buffer, Chunk, Loops
-from autonba.bundle import Bundle, Design, Target, read_json, write_json
+from autonba.bundle import Bundle, Design, Target
 from autonba.cost.buffers import size_buffers
 from autonba.cost.schedule import simulate
 from autonba.errors import DeadlockError, SpecError
+from autonba.files import read_json, write_json
 from autonba.mapping import plan, required_buffers
 from autonba.network import INPUT, Layer, Network, Tensor, sources
 from autonba.sim.random_designs import weighted_bundle

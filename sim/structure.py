@@ -16,10 +16,11 @@ from autonba.arithmetic import LOGIT_BITS, MULTIPLIER_BITS, ceil_div, clog2
 from autonba.boards import find_board
 from autonba.bundle import Bundle
 from autonba.cost import dsp
-from autonba.errors import BundleError
+from autonba.files import read_text
 from autonba.mapping import ChunkPlan, MemoryPlan, Plan, plan
 from autonba.network import Network
 from autonba.packing import PORT_BITS, chunk_packing
+from autonba.rtl import LISTING
 from autonba.sim.verilog_reader import Instance, Module, Port, Reader
 
 _AXI_LITE = {
@@ -61,16 +62,12 @@ class StructureReport:
             self.problems.append(f"{what} must be {wanted}, not {got}")
 
 
-def check(bundle: Bundle) -> StructureReport:
-    """Read rtl/ of `bundle` and compare it with the bundle; raises BundleError where it cannot be
-    read.
+def check(bundle: Bundle, rtl: Path | None = None) -> StructureReport:
+    """Read the Verilog in `rtl`, by default the bundle's, and compare it with the bundle; raises
+    BundleError where it cannot be read.
     """
-    listing = bundle.path / "rtl" / "rtl.f"
-    if not listing.is_file():
-        raise BundleError(
-            f"{listing}: the file must exist, and it does not; run `autonba gen-rtl {bundle.path}`"
-        )
-    paths = [bundle.path / "rtl" / name for name in listing.read_text().split()]
+    rtl = rtl or bundle.path / "rtl"
+    paths = [rtl / name for name in read_text(rtl / LISTING, advice="generate it again").split()]
     reader = Reader.of_files(paths)
     mapped = plan(bundle.design.network, bundle.design.accelerator, bundle.weights)
     report = StructureReport(modules=len(reader.definitions))

@@ -17,9 +17,10 @@ import pytest
 from click.testing import CliRunner
 
 from autonba.accelerator import Loops
-from autonba.bundle import Bundle, Design, read_arrays, smallest_dtype, write_arrays, write_bundle
+from autonba.bundle import Bundle, Design, smallest_dtype, write_bundle
 from autonba.cli import cli
 from autonba.errors import BundleError, SpecError
+from autonba.files import read_arrays, write_arrays
 from autonba.sim.random_designs import random_bundle
 
 
@@ -167,7 +168,7 @@ def _other_shape(path: Path) -> None:
         (_flip, ("weights.npz",)),
         (_double_key, ("'name'", "once")),
         (_other_shape, ("weights.npz", "must have shape", "design.json")),
-        (lambda path: (path / "weights.npz").unlink(), ("weights.npz", "must exist")),
+        (lambda path: (path / "weights.npz").unlink(), ("weights.npz", "must be present")),
     ],
 )
 def test_damage_is_one_sentence_and_exit_code_2(

@@ -43,7 +43,7 @@ def test_unknown_board() -> None:
         ('colour = "red"\n', ("colour", "known keys")),
         ("sed = 1\n", ("'sed'", "did you mean 'seed'")),
         ("[constraints]\ndps = 3\n", ("constraints", "'dps'", "did you mean 'dsp'")),
-        ("seed = -1\n", ("seed must be an integer from 0 on, not -1",)),
+        ("seed = -1\n", ("seed must be an integer from 0 to 9223372036854775807, not -1",)),
         ("seed = \n", ("TOML",)),
     ],
 )

@@ -25,7 +25,7 @@ def network(*layers: Layer, classes: int = 4) -> Network:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: conv(kernel=(0, 1)), "layer 'a': kernel must be at least 1"),
+        (lambda: conv(kernel=(0, 1)), "layer 'a': kernel must be from 1 to 4096"),
         (
             lambda: conv(padding=(1, 1)),
             "layer 'a': padding must be at least 0 and below the kernel",

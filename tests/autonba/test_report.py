@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from autonba import report
-from autonba.bundle import Bundle, check_schema, write_json
+from autonba.bundle import Bundle, check_schema
 from autonba.cost.schedule import simulate, steady_state
 from autonba.errors import BundleError, SpecError
+from autonba.files import write_json
 from autonba.mapping import plan
 from autonba.report import summarize, write_report
 from autonba.sim.random_designs import random_bundle

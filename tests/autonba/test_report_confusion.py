@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from autonba.bundle import Bundle, read_arrays, write_arrays
+from autonba.bundle import Bundle
 from autonba.errors import BundleError
+from autonba.files import read_arrays, write_arrays
 from autonba.golden import predict
 from autonba.report_confusion import Confusion, confusion
 from autonba.sim.random_designs import random_bundle
@@ -46,9 +47,9 @@ def test_rows_are_labels_and_columns_predictions(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("labels", "said"),
     [
-        ([0, 1, 999, 0, 0, 0], "must lie in 0.."),
+        ([0, 1, 999, 0, 0, 0], "labels must be from 0 to 3"),
         ([0, -1, 0, 0, 0, 0], "not -1"),
-        ([[0]] * 6, "must have shape"),
+        ([[0]] * 6, "labels must be a list"),
     ],
 )
 def test_labels_that_are_no_classes_are_refused(

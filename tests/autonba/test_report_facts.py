@@ -14,8 +14,9 @@ from typing import Any
 
 import pytest
 
-from autonba.bundle import Bundle, write_json
+from autonba.bundle import Bundle
 from autonba.errors import AutonbaError, BundleError
+from autonba.files import write_json
 from autonba.report import write_report
 from autonba.report_facts import check_facts, check_front
 from autonba.sim.random_designs import random_bundle

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from autonba.bundle import Bundle, read_json, write_arrays, write_json
+from autonba.bundle import Bundle
+from autonba.files import read_json, write_arrays, write_json
 from autonba.report import write_report
 from autonba.sim.random_designs import random_bundle
 from tests.autonba.test_report_facts import documents

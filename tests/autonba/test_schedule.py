@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from autonba.accelerator import Accelerator, Buffer, Chunk
-from autonba.bundle import Bundle, read_json
+from autonba.bundle import Bundle
 from autonba.cost.buffers import first_rows, size_buffers
 from autonba.cost.schedule import Machine, Run, SteadyState, simulate, steady_state
+from autonba.files import read_json
 from autonba.mapping import Plan, plan, required_buffers
 from autonba.network import Layer, Network, Tensor
 from autonba.sim.random_designs import random_design

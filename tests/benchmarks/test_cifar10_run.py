@@ -5,8 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from autonba.bundle import Bundle, read_arrays, write_arrays, write_json
+from autonba.bundle import Bundle
 from autonba.errors import BundleError, DataError
+from autonba.files import read_arrays, write_arrays, write_json
 from autonba.sim.random_designs import random_bundle
 from benchmarks import cifar10_run
 

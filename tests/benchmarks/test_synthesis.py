@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from autonba.bundle import read_json, write_json
+from autonba.files import read_json, write_json
 from benchmarks import fit_resources
 from benchmarks.attribution import amounts
 

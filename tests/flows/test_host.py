@@ -15,10 +15,11 @@ import small_design
 
 from autonba.errors import DataError, ToolError
 from autonba.flows.host import Board, pixel_bytes, run_images
-from autonba.flows.plan import render, rtl_files
+from autonba.flows.plan import render
 from autonba.hwgen.generate import generate
 from autonba.hwgen.uart import UartFront
 from autonba.hwgen.verilog import emit
+from autonba.rtl import trusted
 from autonba.uart_frame import (
     BAD_CRC,
     IDENTIFY,
@@ -144,7 +145,7 @@ def test_host_through_a_pseudo_terminal(tmp_path: Path, drop: int) -> None:
         sources=[
             tmp_path / "line_top.v",
             tmp_path / "uart_front.v",
-            *(rtl / name for name in rtl_files(bundle)),
+            *(rtl / name for name in trusted(bundle).sources),
         ],
         hdl_toplevel="line_top",
         build_dir=work,

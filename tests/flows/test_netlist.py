@@ -16,6 +16,7 @@ from autonba.flows import plan
 from autonba.flows.run import execute, prepare
 from autonba.flows.tools import Step, run_step
 from autonba.hwgen.generate import generate
+from autonba.rtl import trusted
 
 pytestmark = pytest.mark.slow
 
@@ -99,7 +100,7 @@ def run_images(
 
 
 def rtl_sources(bundle: Bundle) -> list[Path]:
-    return [bundle.path / "rtl" / name for name in plan.rtl_files(bundle)]
+    return [bundle.path / "rtl" / name for name in trusted(bundle).sources]
 
 
 def check_netlist(bundle: Bundle, folder: Path, count: int) -> None:

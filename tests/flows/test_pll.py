@@ -5,7 +5,7 @@ from fractions import Fraction
 import pytest
 
 from autonba.errors import SpecError
-from autonba.flows.pll import EHXPLLL, MMCME2, ehxplll, mmcme2
+from autonba.pll import EHXPLLL, MMCME2, ehxplll, mmcme2
 
 
 @pytest.mark.parametrize("clock", [12.5, 25, 40, 46.875, 50, 60, 62.5, 75, 87.5, 100, 125, 200])

@@ -8,8 +8,9 @@ import pytest
 import small_design
 
 from autonba.boards import Resources
-from autonba.bundle import Bundle, read_json
+from autonba.bundle import Bundle
 from autonba.errors import ToolError
+from autonba.files import read_json
 from autonba.flows import ecp5, tools, vivado
 from autonba.flows.run import execute
 

@@ -15,6 +15,7 @@ import pytest
 
 from autonba.bundle import Bundle
 from autonba.errors import SpecError
+from autonba.files import working
 from autonba.hwgen import generate as generator
 from autonba.sim.random_designs import random_bundle
 
@@ -89,9 +90,17 @@ def test_stale_files_go_and_a_failure_leaves_the_old_ones(
     bundle = random_bundle(tmp_path, 2, 1)
     written = generator.generate(bundle)
     before = {path.name: path.read_bytes() for path in written}
-    (tmp_path / "rtl" / "old_chunk.v").write_text("module old_chunk; endmodule\n")
+    folder, own = tmp_path / "rtl", {*before, "manifest.json"}
+    assert {path.name for path in folder.iterdir()} == own
+    with working(tmp_path) as work:  # as an earlier design would leave it
+        old = {path.name: path.read_bytes() for path in folder.iterdir()}
+        old = {"old_chunk.v": b"module old_chunk; endmodule\n", "mended.v": b"", **old}
+        work.write_owned("rtl", {name: old[name] for name in old if name != "manifest.json"})
+    (folder / "mended.v").write_text("by hand")
+    (folder / "notes.txt").write_text("mine")
     generator.generate(bundle)
-    assert {path.name for path in (tmp_path / "rtl").iterdir()} == set(before)
+    assert {path.name for path in folder.iterdir()} == {*own, "mended.v", "notes.txt"}
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
 
     def fail(*_: object) -> dict[str, str]:
         raise SpecError("planted")

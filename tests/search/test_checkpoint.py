@@ -146,22 +146,13 @@ def test_a_finished_phase_forgets_its_snapshot(tmp_path):
     assert not (tmp_path / "c").exists()
 
 
-def test_leftovers_of_a_killed_write_are_removed(tmp_path):
-    for name in (
-        ".design.json.4711",
-        "report/.search.json.12",
-        "design.json",
-        ".hidden",
-        ".notes.12a",
-    ):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text("x")
-    checkpoint.remove_leftovers(tmp_path)
-    assert sorted(p.name for p in tmp_path.rglob("*") if p.is_file()) == [
-        ".hidden",
-        ".notes.12a",
-        "design.json",
-    ]
+def test_files_of_others_among_the_checkpoints_stay(tmp_path):
+    kept = Checkpoints(folder=tmp_path, settings={}, resume=True)
+    kept.save("joint", {"fact": 1})
+    (tmp_path / "notes.txt").write_text("mine")
+    (tmp_path / "joint.npz").write_bytes(b"mine, too")
+    kept.clear()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["joint.npz", "notes.txt"]
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])

@@ -2,7 +2,7 @@
 
 import pytest
 
-from autonba.bundle import write_json
+from autonba.files import write_json
 from autonba.search import datasets
 from autonba.search.evaluate import evaluate
 from autonba.sim.random_designs import random_bundle

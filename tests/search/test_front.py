@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from autonba.bundle import read_json, write_json
 from autonba.config import SearchConfig
 from autonba.errors import BundleError, CapacityError, SpecError
+from autonba.files import read_json, write_json
 from autonba.search import front
 
 FOUND = {
@@ -94,7 +94,17 @@ def test_resume_runs_only_what_is_missing(fake, tmp_path):
     config = SearchConfig(out=str(tmp_path))
     front.sweep(config, "min_fps", [1000.0], progress=False, resume=False)
     front.sweep(config, "min_fps", [1000.0, 2000.0], progress=False, resume=True)
-    assert fake == [1000.0, 2000.0]
+    assert fake == [1000.0, 1000.0, 2000.0]  # `search` knows what is finished
+
+
+def test_limits_that_print_alike_have_folders_of_their_own(fake, tmp_path):
+    FOUND[1000001.0] = FOUND[1000002.0] = FOUND[1000.0]
+    config = SearchConfig(out=str(tmp_path))
+    front.sweep(config, "min_fps", [1000001.0, 1000002.0], progress=False, resume=False)
+    assert {point["bundle"] for point in points(tmp_path).values()} == {
+        "joint_min_fps_1000001",
+        "joint_min_fps_1000002",
+    }
 
 
 def test_a_sweep_of_a_resource_keeps_the_limit_apart_from_what_is_used(fake, tmp_path):

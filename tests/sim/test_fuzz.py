@@ -124,7 +124,8 @@ def test_the_last_line_counts(
     monkeypatch.setattr(fuzzer, "ProcessPoolExecutor", _Pool)
     assert not fuzzer.fuzz(3, 5)
     lines = capsys.readouterr().out.splitlines()
-    assert lines[-1].startswith("fuzz: 2 of 3 passed")
+    assert lines[-2].startswith("fuzz: 2 of 3 passed")
+    assert lines[-1] == "  seed 6: a design: wrong"
     assert any(line.startswith("seed 6: FAILED") for line in lines)
     assert "      3 conv" in lines
     assert "      1 seed 5" in lines

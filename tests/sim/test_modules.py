@@ -31,8 +31,8 @@ ARRAY_FILES = (
 )
 
 
-def test_modules_equal_their_twins(small: Bundle, simulator: str) -> None:
-    assert run_all(small, simulator, seed=3) == dict.fromkeys(ALL, "")
+def test_modules_equal_their_twins(small: Bundle, simulator: str, tmp_path: Path) -> None:
+    assert run_all(small, small.path / "rtl", tmp_path, simulator, seed=3) == dict.fromkeys(ALL, "")
 
 
 def test_every_bench_finds_its_fault(spoilt: Bundle, simulator: str) -> None:
@@ -46,7 +46,7 @@ def test_every_bench_finds_its_fault(spoilt: Bundle, simulator: str) -> None:
     plant(spoilt, "mac_array.v", "own + addend", "own - addend")
     for chunk in spoilt.design.accelerator.chunks:
         plant(spoilt, f"requantize_{chunk.name}.v", "$signed(acc_held)", "$signed(~acc_held)")
-    failures = run_all(spoilt, simulator, seed=3)
+    failures = run_all(spoilt, spoilt.path / "rtl", spoilt.path / "sim", simulator, seed=3)
     assert {name for name, text in failures.items() if "must" in text} == set(ALL)
 
 

@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 
-from autonba.bundle import Bundle, write_arrays
+from autonba.bundle import Bundle
 from autonba.cost.schedule import simulate as predict
 from autonba.cost.schedule import steady_state
 from autonba.errors import BundleError
+from autonba.files import write_arrays
 from autonba.mapping import plan
-from autonba.sim.run import FAULT_BENCHES, MismatchError, main, prepare, run_network, simulate
+from autonba.sim.run import FAULT_BENCHES, MismatchError, prepare, run_network, simulate
 from tests.sim.conftest import IMAGES, plant
 
 
@@ -156,13 +157,10 @@ def test_missing_rtl_and_wrong_goldens_are_refused(
     ):
         prepare(spoilt, simulator)
     (spoilt.path / "rtl" / "rtl.f").unlink()
-    assert main(["simulate", str(spoilt.path), "--simulator", simulator]) == 2
-    assert "run `autonba gen-rtl" in capsys.readouterr().err
+    with pytest.raises(BundleError, match="run `autonba gen-rtl"):
+        simulate(spoilt, simulator=simulator)
 
 
 @pytest.mark.slow
 def test_verilator_agrees(small: Bundle) -> None:
-    assert (
-        main(["regression", str(small.path), "--simulator", "verilator", "--images", str(IMAGES)])
-        == 0
-    )
+    assert simulate(small, simulator="verilator", images=IMAGES, complete=True)["passed"]

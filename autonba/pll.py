@@ -48,9 +48,10 @@ MMCME2 = PllLimits(
 class PllDividers:
     """Dividers with the frequencies (MHz) that they make.
 
-    ECP5, feedback from the output:   output = oscillator * feedback / input,   vco = output *
-    output_divider 7-series, feedback from the VCO:  vco = oscillator * feedback / input,
-    output = vco / output_divider
+    ECP5, feedback from the output:   output = oscillator * feedback / input,
+                                      vco = output * output_divider
+    7-series, feedback from the VCO:  vco = oscillator * feedback / input,
+                                      output = vco / output_divider
     """
 
     input_divider: int
