@@ -28,6 +28,8 @@ Kind = Literal["mbconv", "fused", "basic", "conv", "skip"]
 Augmentation = Literal["affine", "flip_crop", "cutout", "none"]
 _KINDS: Mapping[str, Kind] = {"k": "mbconv", "f": "fused", "r": "basic", "c": "conv"}
 _OPERATOR = re.compile(r"([kfrc])([1-9])(?:_e([1-9]))?(?:_g([2-9]))?")
+MOST_BLOCKS = 500
+MOST_NUMBER = 10**9
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -222,8 +224,12 @@ def _checked(document: Mapping[str, Any], where: str = "") -> Mapping[str, Any]:
             raise SpecError(f"unknown key {prefix}{key}; {hint}")
         if not isinstance(value, known[key]) or isinstance(value, bool):
             raise SpecError(f"{prefix}{key} must be {_TYPES[known[key]]}, not {value!r}")
-        if isinstance(value, (int, float)) and value < 0:
-            raise SpecError(f"{prefix}{key} must be a number from 0 on, not {value!r}")
+        if isinstance(value, (int, float)) and not 0 <= value <= MOST_NUMBER:
+            raise SpecError(
+                f"{prefix}{key} must be a number from 0 to {MOST_NUMBER}, not {value!r}"
+            )
+        if isinstance(value, list) and len(value) > MOST_BLOCKS:
+            raise SpecError(f"{prefix}{key} must hold at most {MOST_BLOCKS}, not {len(value)}")
     for key in known:
         if key not in document and key not in _OPTIONAL:
             raise SpecError(f"{prefix}{key} must be given, and it is missing")
@@ -273,6 +279,8 @@ def parse(name: str, text: str) -> Space:
     stages = [_checked(stage, "network.stages") for stage in net["stages"]]
     if not stages:
         raise SpecError("network.stages must hold at least one stage, and it is empty")
+    if sum(stage["blocks"] for stage in stages) > MOST_BLOCKS:
+        raise SpecError(f"network.stages must have at most {MOST_BLOCKS} blocks together")
     names = _operator_names(net, stages)
     blocks: list[Block] = []
     channels = stem["channels"]
