@@ -13,7 +13,7 @@ from __future__ import annotations
 import atexit
 import os
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar, cast
 
 import torch
@@ -40,8 +40,15 @@ def session() -> Iterator[None]:
     if cuda:
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
     dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo")
-    atexit.register(dist.destroy_process_group)
+    atexit.register(_leave)
     yield
+
+
+def _leave() -> None:
+    """End together: the process that keeps the store must not go while another talks to it."""
+    with suppress(RuntimeError):  # another one has died already
+        dist.barrier()
+    dist.destroy_process_group()
 
 
 def world() -> int:
