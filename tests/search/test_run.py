@@ -328,3 +328,21 @@ def test_images_of_the_search_are_of_every_class():
     assert all(8 <= count <= 35 for count in np.bincount(found.labels, minlength=4))
     assert not np.array_equal(found.images, searched(80, 2).images)
     assert searched(None, 1) is searched(400, 1) is split
+
+
+def test_a_finished_search_is_resumed_only_by_other_settings(bundle, folder, tmp_path, monkeypatch):
+    shutil.copytree(bundle.path, tmp_path / "bundle")
+    before = digests(tmp_path / "bundle")
+
+    def begun(*_):
+        raise InterruptedError("begun")
+
+    monkeypatch.setattr(run.Run, "all", begun)
+    assert start(folder, tmp_path / "bundle", resume=True).digest == bundle.digest
+    for changes in ({"seed": 7}, {"resume": False}, {"constraints": {"dsp": 60}}):
+        with pytest.raises(InterruptedError):
+            start(folder, tmp_path / "bundle", **{"resume": True, **changes})
+    assert digests(tmp_path / "bundle") == before
+    (tmp_path / "bundle" / "weights.npz").unlink()
+    with pytest.raises(InterruptedError):
+        start(folder, tmp_path / "bundle", resume=True)
