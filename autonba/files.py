@@ -289,8 +289,10 @@ class Work:
         self._written, self._removed = {}, {}
 
     def discard(self) -> None:
-        """Forget what was put aside since the last `commit`."""
-        if self._aside.is_dir():
+        """Forget what was put aside since the last `commit`; one that was cut short in its moves
+        stays for `recover`.
+        """
+        if self._aside.is_dir() and not (self._aside / "commit.json").is_file():
             _clear(self._aside, self._written)
         self._written, self._removed = {}, {}
 

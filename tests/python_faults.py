@@ -1683,6 +1683,14 @@ MUTATIONS = (
     ),
     _of(
         "autonba/files.py",
+        "a commit that was cut short is discarded",
+        "a full disk leaves a bundle half old and half new",
+        'if self._aside.is_dir() and not (self._aside / "commit.json").is_file():',
+        "if self._aside.is_dir():",
+        "test_faults.py::test_some_writes_of_each_stage",
+    ),
+    _of(
+        "autonba/files.py",
         "what was put aside is not moved after a kill",
         "a bundle half old and half new",
         'if (aside / "commit.json").is_file():',
