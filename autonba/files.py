@@ -26,20 +26,14 @@ from typing import Any
 
 import numpy as np
 
-from autonba.archives import read_npz
+from autonba.archives import open_regular, read_npz, reason
 from autonba.errors import AutonbaError, BundleError
 
 MOST_BYTES = 64 << 20  # of a text file
 ASIDE = ".autonba-"  # begins the name of the folder in which a stage collects what it writes
 _TOKEN_BYTES = 8
-_EPOCH = (
-    1980,
-    1,
-    1,
-    0,
-    0,
-    0,
-)  # a zip entry has a date; with a fixed one, its bytes say its content
+# A zip entry has a date; with a fixed one, its bytes say its content.
+_EPOCH = (1980, 1, 1, 0, 0, 0)
 _INTEGER_DIGITS = 20
 
 Arrays = Mapping[str, np.ndarray[Any, Any]]
@@ -54,26 +48,17 @@ def read_bytes(
 ) -> bytes:
     """Content of a plain file of at most `most` bytes; raises `error`, which ends with `advice`."""
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open_regular(path) as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > most:
+                raise error(
+                    f"{path}: the file must have at most {most} bytes, not {size}; {advice}"
+                )
+            return file.read()
     except FileNotFoundError:
         raise error(f"{path}: the file must exist, and it does not; {advice}") from None
     except (OSError, ValueError) as problem:  # ValueError: a path with a zero byte
-        raise error(f"{path}: the file must be readable ({_reason(problem)}); {advice}") from None
-    status = os.fstat(handle)
-    if not stat.S_ISREG(status.st_mode):
-        os.close(handle)
-        raise error(f"{path}: it must be a plain file, and it is none; {advice}")
-    with os.fdopen(handle, "rb") as file:
-        if status.st_size > most:
-            raise error(
-                f"{path}: the file must have at most {most} bytes, not {status.st_size}; {advice}"
-            )
-        try:
-            return file.read()
-        except OSError as problem:
-            raise error(
-                f"{path}: the file must be readable ({_reason(problem)}); {advice}"
-            ) from None
+        raise error(f"{path}: the file must be readable ({reason(problem)}); {advice}") from None
 
 
 def read_text(
@@ -501,10 +486,6 @@ def _digest(data: bytes) -> str:
 
 def _said(problem: OSError, path: Path) -> BundleError:
     return BundleError(
-        f"{path}: the file cannot be written ({_reason(problem)}); make room or allow it, and run"
+        f"{path}: the file cannot be written ({reason(problem)}); make room or allow it, and run"
         " the command again"
     )
-
-
-def _reason(problem: Exception) -> str:
-    return (isinstance(problem, OSError) and problem.strerror) or str(problem)

@@ -18,6 +18,7 @@ ROOT = Path(__file__).parents[1]
 API = ROOT / "docs" / "api"
 sys.path[:0] = [str(ROOT), str(ROOT / "docs")]  # of this tree, whatever is installed
 
+# From the tree whose path was put first above.
 import _docstrings  # noqa: E402
 
 import autonba  # noqa: E402

@@ -233,7 +233,7 @@ def fuzz(folder: Path, seconds: float, seed: int) -> dict[str, Tally]:
             except AutonbaError as error:
                 if not str(error).strip():
                     tally.wrong.append(f"an empty sentence for {data[:200]!r}")
-            except Exception:
+            except Exception:  # any other is what is looked for
                 tally.wrong.append(f"{traceback.format_exc()}for {data[:2000]!r}")
             if time.monotonic() - began > SLOW:
                 tally.wrong.append(f"{time.monotonic() - began:.0f} s for {data[:200]!r}")

@@ -82,6 +82,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_report(Bundle(bundle.path))[1]
 
 
+# Only a browser knows how wide a page is; CI may have none.
 @pytest.mark.skipif(BROWSER is None, reason="needs Chromium or Chrome")
 @pytest.mark.parametrize("width", WIDTHS)
 def test_nothing_is_wider_than_the_screen(page: Path, width: int) -> None:
