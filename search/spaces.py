@@ -210,7 +210,13 @@ _KEYS: Mapping[str, Mapping[str, type | tuple[type, ...]]] = {
     },
     "train": {"augmentation": str},
 }
-_OPTIONAL = {"constraints", "train", "blocks", "operators", "augmentation", *_KEYS["constraints"]}
+_OPTIONAL: Mapping[str, frozenset[str]] = {
+    "": frozenset({"constraints", "train"}),
+    "network": frozenset({"blocks", "operators"}),
+    "network.stages": frozenset({"operators"}),
+    "constraints": frozenset(_KEYS["constraints"]),
+    "train": frozenset(_KEYS["train"]),
+}
 
 
 def _checked(document: Mapping[str, Any], where: str = "") -> Mapping[str, Any]:
@@ -231,7 +237,7 @@ def _checked(document: Mapping[str, Any], where: str = "") -> Mapping[str, Any]:
         if isinstance(value, list) and len(value) > MOST_BLOCKS:
             raise SpecError(f"{prefix}{key} must hold at most {MOST_BLOCKS}, not {len(value)}")
     for key in known:
-        if key not in document and key not in _OPTIONAL:
+        if key not in document and key not in _OPTIONAL.get(where, ()):
             raise SpecError(f"{prefix}{key} must be given, and it is missing")
     return document
 

@@ -832,6 +832,23 @@ def settings() -> Iterator[BadInput]:
 
         return spoil
 
+    def without(key: str) -> Spoil:
+        """The first line that gives `key` is gone."""
+        return _changed("space.toml", rf"(?m)^{key} = .*\n", "")
+
+    for key in (
+        *("stem", "head", "fixed_bits", "bits", "operators"),
+        *("channels", "blocks", "stride"),
+        *("chunks", "lanes", "multipliers"),
+        *("accuracy_weight", "cycles_weight", "memory_weight"),
+    ):
+        yield BadInput(
+            name=f"space.toml: no {key}",
+            arguments=(*SEARCH, "--space", "space.toml"),
+            says=("operator" if key == "operators" else f".{key} must be given",),
+            spoil=without(key),
+        )
+
     for name, spoil in (
         ("empty", _write("space.toml", "")),
         ("no TOML", _write("space.toml", "[[[")),
