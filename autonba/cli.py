@@ -419,10 +419,11 @@ def sim(
     cycle.
     """
     from autonba.sim import run
+    from autonba.sim.netlist import run_netlist
 
     opened = _open(bundle)
     if netlist:
-        run.netlist(opened, simulator=simulator, images=images or 1, seed=seed, trust=trust_rtl)
+        run_netlist(opened, simulator=simulator, images=images or 1, seed=seed, trust=trust_rtl)
         return
     run.simulate(
         opened,

@@ -13,10 +13,11 @@ from autonba.boards import Board, Resources
 from autonba.bundle import Bundle
 from autonba.errors import SpecError, ToolError
 from autonba.files import read_json
-from autonba.flows import plan
-from autonba.flows.tools import Step
 from autonba.pll import ehxplll
 from autonba.rtl import Rtl
+
+from . import plan
+from .tools import Step
 
 BOARDS = ("ulx3s-85f",)
 SEED = 1

@@ -11,8 +11,9 @@ from autonba.boards import Board
 from autonba.bundle import Bundle
 from autonba.errors import BundleError, SpecError
 from autonba.files import Work, json_bytes
-from autonba.flows.tools import Step
 from autonba.rtl import Rtl
+
+from .tools import Step
 
 SCHEMA_VERSION = 1
 

@@ -13,9 +13,10 @@ from autonba.boards import Board, check_clock, find_board
 from autonba.bundle import Bundle
 from autonba.errors import SpecError, ToolError
 from autonba.files import inside, refuse_links, working
-from autonba.flows import ecp5, plan, vivado
-from autonba.flows.tools import Step, find_tool, run_step, tool_version
 from autonba.rtl import Rtl, trusted
+
+from . import ecp5, plan, vivado
+from .tools import Step, find_tool, run_step, tool_version
 
 SCHEMA_VERSION = 1
 

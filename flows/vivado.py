@@ -12,12 +12,13 @@ from typing import Any
 from autonba.boards import Board, Resources
 from autonba.bundle import Bundle
 from autonba.errors import ToolError
-from autonba.flows import plan
-from autonba.flows.ecp5 import heartbeat_bits
-from autonba.flows.tools import Step
-from autonba.flows.zynq import ZYNQ, zynq_files
 from autonba.pll import mmcme2
 from autonba.rtl import Rtl
+
+from . import plan
+from .ecp5 import heartbeat_bits
+from .tools import Step
+from .zynq import ZYNQ, zynq_files
 
 
 def make_plan(bundle: Bundle, board: Board, rtl: Rtl) -> plan.Plan:

@@ -10,8 +10,9 @@ from typing import Any
 from autonba.boards import Board
 from autonba.bundle import Bundle
 from autonba.errors import SpecError
-from autonba.flows import plan
 from autonba.rtl import Rtl
+
+from . import plan
 
 DMA_BITS = (8, 16, 32, 64, 128, 256, 512, 1024)  # widths of the DMA's pixel stream (AMD PG021)
 DMA_MEMORY_BITS = 32  # the DMA's narrowest memory port; at least as wide as its stream

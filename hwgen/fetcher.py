@@ -10,9 +10,10 @@ from amaranth.lib.wiring import In, Out
 
 from autonba.arithmetic import clog2
 from autonba.cost.fetch import BOUNDARY, BURST_BEATS
-from autonba.hwgen.layout import ChunkLayout, index_bits
-from autonba.hwgen.tables import constant_table
 from autonba.weight_image import block_beats, stream_layout, word_beats
+
+from .layout import ChunkLayout, index_bits
+from .tables import constant_table
 
 INCREMENTING = 1  # AxBURST (AXI4, table A3-3)
 

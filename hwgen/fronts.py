@@ -11,15 +11,6 @@ from amaranth.lib.wiring import In, Out
 from autonba.accelerator import SINK, SOURCE
 from autonba.arithmetic import LOGIT_BITS, clog2
 from autonba.errors import SpecError
-from autonba.hwgen.layout import (
-    index_bits,
-    read_address_bits,
-    read_cursor,
-    token_bits,
-    write_address_bits,
-    write_cursor,
-)
-from autonba.hwgen.tables import advance
 from autonba.mapping import Plan
 from autonba.network import INPUT
 from autonba.registers import (
@@ -32,6 +23,16 @@ from autonba.registers import (
     Register,
     Stall,
 )
+
+from .layout import (
+    index_bits,
+    read_address_bits,
+    read_cursor,
+    token_bits,
+    write_address_bits,
+    write_cursor,
+)
+from .tables import advance
 
 
 class ImageInput(wiring.Component):

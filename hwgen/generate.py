@@ -20,28 +20,23 @@ from autonba.cost.ram import in_blocks
 from autonba.cost.schedule import simulate
 from autonba.errors import AutonbaError, CapacityError, SpecError
 from autonba.files import working
-from autonba.hwgen.fetcher import WeightFetcher
-from autonba.hwgen.fronts import HostRegisters, ImageInput, ResultOutput
-from autonba.hwgen.layout import (
-    ChunkLayout,
-    index_bits,
-    read_address_bits,
-    token_bits,
-    write_address_bits,
-)
-from autonba.hwgen.loader import Loader
-from autonba.hwgen.requantizer import Requantizer, RequantizerShape
-from autonba.hwgen.scheduler import Scheduler
-from autonba.hwgen.sequencer import Sequencer
-from autonba.hwgen.uart import uart_front
-from autonba.hwgen.verilog import banner, check_declarations, emit, template_environment
-from autonba.hwgen.writer import Writer
 from autonba.mapping import MemoryPlan, Plan, plan
 from autonba.memory_image import hex_lines, parameter_bits, parameter_rom, weight_rom
 from autonba.network import Tensor
 from autonba.packing import PORT_BITS, chunk_packing
 from autonba.weight_image import stream_image
 from autonba.weight_load import LoadTarget, load_targets
+
+from .fetcher import WeightFetcher
+from .fronts import HostRegisters, ImageInput, ResultOutput
+from .layout import ChunkLayout, index_bits, read_address_bits, token_bits, write_address_bits
+from .loader import Loader
+from .requantizer import Requantizer, RequantizerShape
+from .scheduler import Scheduler
+from .sequencer import Sequencer
+from .uart import uart_front
+from .verilog import banner, check_declarations, emit, template_environment
+from .writer import Writer
 
 # After an error or Ctrl-C, a user need not hear of the components that were not emitted any more.
 warnings.filterwarnings("ignore", category=UnusedElaboratable)

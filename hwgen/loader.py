@@ -10,10 +10,11 @@ from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from autonba.hwgen.layout import index_bits
-from autonba.hwgen.tables import constant_table
 from autonba.registers import LOAD_REGISTERS, Register
 from autonba.weight_load import LoadTarget
+
+from .layout import index_bits
+from .tables import constant_table
 
 POLYNOMIAL = 0xEDB88320  # CRC-32 of IEEE 802.3, bits reversed
 

@@ -6,9 +6,10 @@ from amaranth.hdl import C, Cat, Module, Mux, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from autonba.hwgen.layout import ChunkLayout, Cursor, index_bits, write_address_bits
-from autonba.hwgen.tables import advance, constant_table
 from autonba.mapping import LayerPlan
+
+from .layout import ChunkLayout, Cursor, index_bits, write_address_bits
+from .tables import advance, constant_table
 
 
 class Scheduler(wiring.Component):

@@ -12,9 +12,10 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from autonba.arithmetic import signed_width
-from autonba.hwgen.layout import ChunkLayout, index_bits
-from autonba.hwgen.tables import LayerConstants, advance
 from autonba.mapping import LayerPlan
+
+from .layout import ChunkLayout, index_bits
+from .tables import LayerConstants, advance
 
 
 class Sequencer(wiring.Component):

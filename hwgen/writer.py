@@ -11,12 +11,13 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from autonba.arithmetic import Requantization, ceil_div, clog2, value_range
-from autonba.hwgen.layout import ChunkLayout, Cursor, index_bits, write_address_bits
-from autonba.hwgen.requantizer import RequantizerShape
-from autonba.hwgen.sequencer import start_of_parts
-from autonba.hwgen.tables import LayerConstants, advance, constant_table
 from autonba.mapping import LayerPlan
 from autonba.pipeline import ADDRESS_STAGES, GROUP_TO_WRITE, REQUANTIZER_INPUT_STAGE
+
+from .layout import ChunkLayout, Cursor, index_bits, write_address_bits
+from .requantizer import RequantizerShape
+from .sequencer import start_of_parts
+from .tables import LayerConstants, advance, constant_table
 
 TASK_CYCLES = 4  # the scheduler offers a task every so many cycles at most
 READ_STAGES = 1  # a group's parameter address to its accumulator's cycle

@@ -14,7 +14,8 @@ import numpy.typing as npt
 
 from autonba.arithmetic import IntArray
 from autonba.mapping import ChunkPlan, LayerPlan, Plan
-from autonba.sim.testbench import Trace, read_trace
+
+from .testbench import Trace, read_trace
 
 SHOWN = 10  # mismatches described in words
 

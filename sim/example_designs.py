@@ -8,7 +8,8 @@ from autonba.accelerator import Accelerator, Chunk, Loops
 from autonba.bundle import Target
 from autonba.cost.buffers import size_buffers
 from autonba.network import INPUT, Layer, Network, Tensor
-from autonba.sim.shrink import Subject
+
+from .shrink import Subject
 
 SEED = 1
 

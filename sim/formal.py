@@ -39,8 +39,9 @@ from autonba.errors import AutonbaError, BundleError, ToolError
 from autonba.mapping import ChunkPlan, Edge, LayerPlan, Plan, plan
 from autonba.network import INPUT
 from autonba.registers import ADDRESS_BITS, Register
-from autonba.sim.example_designs import chip_design
-from autonba.sim.fuzz import generate_rtl
+
+from .example_designs import chip_design
+from .fuzz import generate_rtl
 
 ENGINE = "k-induction, z3"
 LIMIT_SECONDS = 600

@@ -22,9 +22,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from autonba.bundle import Bundle
 from autonba.errors import AutonbaError, ToolError
-from autonba.sim.lint import lint
-from autonba.sim.random_designs import features, random_bundle
-from autonba.sim.shrink import Subject, save, shrink
+
+from .lint import lint
+from .random_designs import features, random_bundle
+from .shrink import Subject, save, shrink
 
 IMAGES = 3
 SHOWN = 20  # failures at the end of a log
@@ -79,10 +80,10 @@ def check_bundle(bundle: Bundle, seed: int) -> str:
 def _simulate(bundle: Bundle, seed: int) -> list[str]:
     """Findings of the simulator at hand."""
     if shutil.which("iverilog"):
-        from autonba.sim import quick_bench
+        from . import quick_bench
 
         return quick_bench.simulate(bundle, seed).notes
-    from autonba.sim.run import prepare, simulate_network
+    from .run import prepare, simulate_network
 
     return simulate_network(
         prepare(bundle, "verilator"), images=IMAGES, stalls=True, seed=seed, short=(1,)

@@ -8,7 +8,8 @@ from importlib import resources
 from pathlib import Path
 
 from autonba.bundle import Bundle
-from autonba.sim.runner import find_toolchain
+
+from .runner import find_toolchain
 
 
 def lint(bundle: Bundle, top: str = "accelerator") -> list[str]:

@@ -11,8 +11,9 @@ from cocotb.triggers import ClockCycles
 
 from autonba.mapping import plan
 from autonba.registers import Register
-from autonba.sim.network_bench import RUN, Bench
 from autonba.weight_load import load_targets, load_writes
+
+from .network_bench import RUN, Bench
 
 
 @cocotb.test()

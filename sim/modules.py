@@ -12,8 +12,9 @@ from typing import Any
 
 from autonba.bundle import Bundle
 from autonba.mapping import ChunkPlan, Plan, plan
-from autonba.sim.runner import build, find_toolchain, run
-from autonba.sim.verilog_reader import Module, Reader
+
+from .runner import build, find_toolchain, run
+from .verilog_reader import Module, Reader
 
 TOP = "module_testbench"
 BENCHED = ("row_buffer", "row_tokens", "mac_array")  # and each chunk's requantizer

@@ -20,8 +20,9 @@ from pathlib import Path
 
 from autonba.bundle import Bundle
 from autonba.errors import AutonbaError, SpecError
-from autonba.sim import fuzz, quick_bench
-from autonba.sim.example_designs import SEED, chip_design, stream_design
+
+from . import fuzz, quick_bench
+from .example_designs import SEED, chip_design, stream_design
 
 DESIGNS = {"chip": chip_design, "stream": stream_design}
 

@@ -16,11 +16,12 @@ from autonba.errors import BundleError, MismatchError
 from autonba.files import Work, inside, read_bytes, working
 from autonba.mapping import plan
 from autonba.rtl import MOST_BYTES, Rtl
-from autonba.sim.check import Comparison, compare_cycles, finish_cycles
-from autonba.sim.run import SCHEMA_VERSION, Prepared, run_network
-from autonba.sim.runner import build, find_toolchain
-from autonba.sim.scratch import Scratch, scratch
-from autonba.sim.testbench import TESTBENCH_PORTS, testbench_text
+
+from .check import Comparison, compare_cycles, finish_cycles
+from .run import SCHEMA_VERSION, Prepared, console, run_network, step
+from .runner import build, find_toolchain
+from .scratch import Scratch, scratch
+from .testbench import TESTBENCH_PORTS, testbench_text
 
 FLOW = "flow/ecp5"
 NETLIST = "accelerator_netlist.v", "ecp5_cells.v"
@@ -58,6 +59,28 @@ def simulate_netlist(
     rtl = Rtl(dict(zip(NETLIST, (text, models), strict=True)))
     with working(bundle.path) as work, scratch(work, rtl) as place:
         return _simulate(bundle, work, place, simulator, images, seed)
+
+
+def run_netlist(
+    bundle: Bundle,
+    *,
+    simulator: str = "verilator",
+    images: int = 1,
+    seed: int = 1,
+    trust: bool = False,
+) -> dict[str, Any]:
+    """`simulate_netlist` of what the ECP5 flow synthesized, with progress and outcome printed."""
+    with step(f"netlist with {simulator}"):
+        report = simulate_netlist(
+            bundle, simulator=simulator, images=images, seed=seed, trust=trust
+        )
+    console.print(
+        f"{images} images right on the netlist, in the predicted cycles;"
+        f" {bundle.path / 'report' / 'netlist.json'}",
+        markup=False,
+        soft_wrap=True,
+    )
+    return report
 
 
 def refuse_actions(path: Path, text: str) -> None:

@@ -19,10 +19,11 @@ from autonba.bundle import Bundle
 from autonba.cost.schedule import simulate as predict
 from autonba.errors import ToolError
 from autonba.mapping import plan
-from autonba.sim import check
-from autonba.sim.network_bench import words
-from autonba.sim.run import rtl_files
-from autonba.sim.testbench import testbench_text
+
+from . import check
+from .network_bench import words
+from .run import rtl_files
+from .testbench import testbench_text
 
 LIMIT_SECONDS = 1800
 SLACK = (

@@ -25,12 +25,13 @@ from autonba.files import Work, inside, read_text, working
 from autonba.golden import evaluate
 from autonba.mapping import Plan, plan
 from autonba.rtl import LISTING, Rtl, trusted
-from autonba.sim import check, lint, modules, structure
-from autonba.sim.network_bench import STALLED_RUNS, Settings
-from autonba.sim.runner import Toolchain, build, find_toolchain
-from autonba.sim.runner import run as run_bench
-from autonba.sim.scratch import Scratch, scratch
-from autonba.sim.testbench import TESTBENCH_PORTS, testbench_text
+
+from . import check, lint, modules, structure
+from .network_bench import STALLED_RUNS, Settings
+from .runner import Toolchain, build, find_toolchain
+from .runner import run as run_bench
+from .scratch import Scratch, scratch
+from .testbench import TESTBENCH_PORTS, testbench_text
 
 AGAIN = "run `autonba gen-rtl`"
 SCHEMA_VERSION = 1
@@ -227,21 +228,21 @@ def _simulate(
     }
     benches: dict[str, str] = {}
     if complete:
-        with _step("structure of the Verilog"):
+        with step("structure of the Verilog"):
             benches["structure"] = "; ".join(structure.check(bundle, place.rtl).problems)
         if simulator == "verilator":
-            with _step("lint"):
+            with step("lint"):
                 log = place.folder / "lint.log"
                 benches["lint"] = "; ".join(lint.lint_folder(place.rtl, log))
-        with _step("module benches"):
+        with step("module benches"):
             benches |= modules.run_all(bundle, place.rtl, place.folder, simulator, seed)
-    with _step(f"build with {simulator}"):
+    with step(f"build with {simulator}"):
         folder = place.folder / simulator
         prepared = prepare(bundle, simulator, folder=folder, rtl=place.rtl, images=images)
-    with _step(f"{images} images{' with and without stalls' if stalls else ''}"):
+    with step(f"{images} images{' with and without stalls' if stalls else ''}"):
         outcome = simulate_network(prepared, images=images, stalls=stalls, seed=seed)
     if complete:
-        with _step("resets, packets of wrong length, registers"):
+        with step("resets, packets of wrong length, registers"):
             outcome.benches |= run_network(prepared, FAULT_BENCHES, (1,), 0, seed)
     outcome.benches |= benches
     failures = [place.told(text) for text in outcome.failures]
@@ -335,34 +336,9 @@ def _equal(outcome: Outcome) -> str:
 
 
 @contextmanager
-def _step(name: str) -> Iterator[None]:
+def step(name: str) -> Iterator[None]:
+    """Shows what is done, then how long it took."""
     started = time.monotonic()
     with console.status(name):
         yield
     console.print(f"  {name}: {time.monotonic() - started:.1f} s", highlight=False)
-
-
-def netlist(
-    bundle: Bundle,
-    *,
-    simulator: str = "verilator",
-    images: int = 1,
-    seed: int = 1,
-    trust: bool = False,
-) -> dict[str, Any]:
-    """The network bench on the netlist that the ECP5 flow synthesized; writes
-    report/netlist.json. Unless it is trusted, the netlist may hold nothing but cells.
-    """
-    from autonba.sim.netlist import simulate_netlist
-
-    with _step(f"netlist with {simulator}"):
-        report = simulate_netlist(
-            bundle, simulator=simulator, images=images, seed=seed, trust=trust
-        )
-    console.print(
-        f"{images} images right on the netlist, in the predicted cycles;"
-        f" {bundle.path / 'report' / 'netlist.json'}",
-        markup=False,
-        soft_wrap=True,
-    )
-    return report

@@ -26,7 +26,8 @@ from cocotb_tools import config
 from cocotb_tools.runner import get_runner
 
 from autonba.errors import ToolError
-from autonba.sim.scratch import is_plain, plain_folder
+
+from .scratch import is_plain, plain_folder
 
 SIMULATORS = ("verilator", "icarus")
 OLDEST_VERILATOR = (5, 36)  # cocotb 2.1 does not compile with older ones

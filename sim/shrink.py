@@ -18,7 +18,8 @@ from autonba.errors import DeadlockError, SpecError
 from autonba.files import read_json, write_json
 from autonba.mapping import plan, required_buffers
 from autonba.network import INPUT, Layer, Network, Tensor, sources
-from autonba.sim.random_designs import weighted_bundle
+
+from .random_designs import weighted_bundle
 
 SCHEMA_VERSION = 1
 PROBED_IMAGES = 4

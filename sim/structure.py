@@ -21,7 +21,8 @@ from autonba.mapping import ChunkPlan, MemoryPlan, Plan, plan
 from autonba.network import Network
 from autonba.packing import PORT_BITS, chunk_packing
 from autonba.rtl import LISTING
-from autonba.sim.verilog_reader import Instance, Module, Port, Reader
+
+from .verilog_reader import Instance, Module, Port, Reader
 
 _AXI_LITE = {
     "awaddr": ("input", 12),

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from autonba.accelerator import Accelerator, Buffer, Port
-from autonba.cost.schedule import Machine
 from autonba.errors import DeadlockError
 from autonba.mapping import plan, required_buffers
 from autonba.network import Network
+
+from .schedule import Machine
 
 Rows = Mapping[tuple[str, str, Port], int]  # rows by tensor, reader and port
 LOSS = 0.01  # of the speed, where a network has many layers

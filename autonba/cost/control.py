@@ -12,10 +12,11 @@ from functools import cache
 
 from autonba.accelerator import SOURCE
 from autonba.arithmetic import ceil_div, clog2
-from autonba.cost.logic import Amounts
 from autonba.mapping import BufferPlan, ChunkPlan, LayerPlan, MemoryPlan, Plan, RowPattern
 from autonba.memory_image import parameter_bits
 from autonba.pipeline import ADDRESS_STAGES, GROUP_TO_WRITE
+
+from .logic import Amounts
 
 CHUNK_PARTS = ("schedule", "sequence", "write", "fetch")
 

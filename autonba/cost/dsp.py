@@ -11,8 +11,9 @@ import numpy as np
 
 from autonba.accelerator import Multiplier
 from autonba.boards import Family
-from autonba.cost.arrays import Truth, Whole, divided_up
 from autonba.packing import PORT_BITS, pack, pack_columns
+
+from .arrays import Truth, Whole, divided_up
 
 PORTS: dict[Family, tuple[int, int]] = {
     "ecp5": (18, 18),

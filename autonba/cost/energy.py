@@ -18,10 +18,11 @@ import numpy as np
 
 from autonba.accelerator import SINK, SOURCE
 from autonba.arithmetic import MULTIPLIER_BITS
-from autonba.cost.arrays import Real, Whole
 from autonba.mapping import ChunkPlan, LayerPlan, MemoryPlan, Plan
 from autonba.memory_image import parameter_bits
 from autonba.weight_image import block_beats
+
+from .arrays import Real, Whole
 
 
 @dataclass(frozen=True, kw_only=True)

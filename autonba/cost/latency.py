@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from autonba.accelerator import Chunk
-from autonba.cost import timing
 from autonba.mapping import word_nest
 from autonba.network import Layer, Tensor, effective_kernel
+
+from . import timing
 
 
 def layer_cycles(layer: Layer, source: Tensor, out: Tensor, chunk: Chunk) -> int:

@@ -23,10 +23,11 @@ import numpy as np
 from autonba.accelerator import Multiplier
 from autonba.arithmetic import MULTIPLIER_BITS
 from autonba.boards import Family
-from autonba.cost import dsp, ram
-from autonba.cost.arrays import Real, Truth, Whole, divided_up, log2_up
-from autonba.cost.primitives import KINDS, Logic, lanes, tree
 from autonba.pipeline import REQUANTIZE_STAGES
+
+from . import dsp, ram
+from .arrays import Real, Truth, Whole, divided_up, log2_up
+from .primitives import KINDS, Logic, lanes, tree
 
 __all__ = [
     "KINDS",

@@ -19,8 +19,9 @@ import numpy as np
 
 from autonba.accelerator import Multiplier
 from autonba.boards import Family
-from autonba.cost import dsp
-from autonba.cost.arrays import Real, Truth, Whole, divided_up, log2_up
+
+from . import dsp
+from .arrays import Real, Truth, Whole, divided_up, log2_up
 
 Logic = Literal["lut", "ff"]
 KINDS: tuple[Logic, ...] = ("lut", "ff")

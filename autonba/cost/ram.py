@@ -7,7 +7,8 @@ from __future__ import annotations
 import numpy as np
 
 from autonba.boards import Family
-from autonba.cost.arrays import Truth, Whole, divided_up
+
+from .arrays import Truth, Whole, divided_up
 
 # (data bits, words) of the shapes a block of 18 Kbit can take: Lattice FPGA-TN-02204, AMD UG473.
 BLOCK_SHAPES = ((1, 16384), (2, 8192), (4, 4096), (9, 2048), (18, 1024), (36, 512))

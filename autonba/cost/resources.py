@@ -11,10 +11,14 @@ from __future__ import annotations
 
 from autonba.accelerator import SOURCE, Accelerator
 from autonba.boards import Family, Resources
-from autonba.cost import dsp, ram
-from autonba.cost.arrays import divided_up
-from autonba.cost.control import chunk_control, top_control
-from autonba.cost.logic import (
+from autonba.golden import Weights
+from autonba.mapping import ChunkPlan, MemoryPlan, Plan
+from autonba.memory_image import parameter_bits, parameter_rom, weight_rom
+
+from . import dsp, ram
+from .arrays import divided_up
+from .control import chunk_control, top_control
+from .logic import (
     KINDS,
     Amounts,
     Logic,
@@ -25,9 +29,6 @@ from autonba.cost.logic import (
     weigh,
     weight_memory,
 )
-from autonba.golden import Weights
-from autonba.mapping import ChunkPlan, MemoryPlan, Plan
-from autonba.memory_image import parameter_bits, parameter_rom, weight_rom
 
 
 def estimate(mapped: Plan, family: Family = "ecp5", weights: Weights | None = None) -> Resources:

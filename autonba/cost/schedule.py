@@ -20,12 +20,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from autonba.accelerator import SINK, SOURCE
-from autonba.cost.fetch import STREAM_LATENCY, FetchModel
 from autonba.errors import DeadlockError
 from autonba.mapping import ChunkPlan, LayerPlan, Plan
 from autonba.network import INPUT
 from autonba.pipeline import ADDRESS_STAGES, GROUP_TO_WRITE
 from autonba.weight_image import block_beats
+
+from .fetch import STREAM_LATENCY, FetchModel
 
 # from the cycle whose tokens are looked at to the cycle that offers the task to the sequencer
 LOOK_TO_OFFER = 3

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from autonba.cost.arrays import Whole, divided_up, log2_up
+from .arrays import Whole, divided_up, log2_up
 
 
 def beats(kernel_rows: Whole, kernel_columns: Whole, taps: Whole, words: Whole) -> Whole:

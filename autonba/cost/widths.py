@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from autonba.cost.arrays import Whole, log2_up
+from .arrays import Whole, log2_up
 
 
 def layer_sum(weight_bits: Whole, input_bits: Whole, products: Whole) -> Whole:
