@@ -363,7 +363,7 @@ def search_accel(network: Path, **given: Any) -> None:
     NETWORK.json is a network document, a design.json, or a bundle's folder. A design that exceeds a
     limit is never returned.
     """
-    from autonba.search.accel_command import run
+    from autonba.search.accelerator.command import run
 
     for line in run(network, **given):
         _say(line)
@@ -539,7 +539,7 @@ def report(bundle: Path) -> None:
 def evaluate(bundle: Path, dataset: str, as_json: bool) -> None:
     """Accuracy of the float, the fake-quantized and the integer network on a data set."""
     from autonba.files import working
-    from autonba.search.evaluate import evaluate as run_evaluate
+    from autonba.search.training.evaluate import evaluate as run_evaluate
 
     found: Mapping[str, Any] = run_evaluate(_open(bundle), dataset)
     path = bundle / "report" / "evaluate.json"

@@ -16,9 +16,10 @@ import click
 import numpy as np
 
 from autonba.files import write_json
-from autonba.search import datasets, strategies
-from autonba.search.sampling import BITWIDTHS
-from autonba.search.supernet import Method
+from autonba.search.network import strategies
+from autonba.search.network.sampling import BITWIDTHS
+from autonba.search.network.supernet import Method
+from autonba.search.training import datasets
 from benchmarks import arms
 
 

@@ -20,15 +20,17 @@ from autonba.boards import find_board
 from autonba.bundle import Bundle
 from autonba.files import read_json, working, write_json
 from autonba.hwgen.generate import generate
-from autonba.search import objectives, run, spaces
-from autonba.search.checkpoint import Checkpoints
-from autonba.search.compute import Compute, keep_memory
-from autonba.search.das import Target
-from autonba.search.datasets import Dataset, Split
-from autonba.search.progress_log import Log
-from autonba.search.spaces import Choice, Space
-from autonba.search.supernet import Method
-from autonba.search.train import Recipe
+from autonba.search import run
+from autonba.search.accelerator import objectives
+from autonba.search.accelerator.das import Target
+from autonba.search.network import spaces
+from autonba.search.network.spaces import Choice, Space
+from autonba.search.network.supernet import Method
+from autonba.search.training.checkpoint import Checkpoints
+from autonba.search.training.compute import Compute, keep_memory
+from autonba.search.training.datasets import Dataset, Split
+from autonba.search.training.progress_log import Log
+from autonba.search.training.train import Recipe
 
 _RECIPE = Recipe(
     epochs=1, batch=128, optimizer="sgd", rate=0.1, warmup=0.2, decay=5e-4, smoothing=0.05

@@ -26,11 +26,11 @@ from autonba.boards import BOARDS, Board
 from autonba.errors import AutonbaError, CapacityError
 from autonba.files import write_json
 from autonba.network import Network
-from autonba.search.accel import realized, search_accelerator
-from autonba.search.engines import differentiable
-from autonba.search.objectives import OBJECTIVES, Goal
-from autonba.search.stage_exact import least_needs
-from autonba.search.stages import accelerator, staged_problem
+from autonba.search.accelerator.engines import differentiable
+from autonba.search.accelerator.objectives import OBJECTIVES, Goal
+from autonba.search.accelerator.search_accelerator import realized, search_accelerator
+from autonba.search.accelerator.stages.problem import accelerator, staged_problem
+from autonba.search.accelerator.stages.proof import least_needs
 from benchmarks.networks import digits
 
 RESULTS = Path(__file__).with_suffix(".json")

@@ -27,11 +27,11 @@ from autonba.boards import BOARDS
 from autonba.errors import CapacityError
 from autonba.files import read_json, write_json
 from autonba.network import Network
-from autonba.search.engines import differentiable, evolutionary, random_search
-from autonba.search.objectives import Goal
-from autonba.search.problem import Found
-from autonba.search.stage_exact import Bound, prove
-from autonba.search.stages import StagedProblem, staged_problem
+from autonba.search.accelerator.engines import differentiable, evolutionary, random_search
+from autonba.search.accelerator.objectives import Goal
+from autonba.search.accelerator.problem import Found
+from autonba.search.accelerator.stages.problem import StagedProblem, staged_problem
+from autonba.search.accelerator.stages.proof import Bound, prove
 from benchmarks.networks import digits, mobilenet_v2, paper_network, resnet8
 
 RESULTS = Path(__file__).with_suffix(".json")

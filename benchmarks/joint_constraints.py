@@ -21,11 +21,14 @@ import torch
 from autonba.boards import find_board
 from autonba.errors import CapacityError
 from autonba.files import write_json
-from autonba.search import das, datasets, objectives, run, spaces, strategies
-from autonba.search.checkpoint import Checkpoints
-from autonba.search.compute import Compute
-from autonba.search.progress_log import Log
-from autonba.search.supernet import Method
+from autonba.search import run
+from autonba.search.accelerator import das, objectives
+from autonba.search.network import spaces, strategies
+from autonba.search.network.supernet import Method
+from autonba.search.training import datasets
+from autonba.search.training.checkpoint import Checkpoints
+from autonba.search.training.compute import Compute
+from autonba.search.training.progress_log import Log
 
 BOARD = "ulx3s-85f"
 METHOD = Method(warm_epochs=2, search_epochs=2, samples=256)

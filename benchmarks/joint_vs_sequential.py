@@ -26,9 +26,10 @@ import matplotlib
 
 from autonba.bundle import Bundle
 from autonba.files import write_json
-from autonba.search import datasets, spaces, strategies
-from autonba.search.strategies import Strategy
-from autonba.search.supernet import JointSearch, Method
+from autonba.search.network import spaces, strategies
+from autonba.search.network.strategies import Strategy
+from autonba.search.network.supernet import JointSearch, Method
+from autonba.search.training import datasets
 from benchmarks import arms
 
 ARMS: dict[str, tuple[Strategy, tuple[int, ...] | None]] = {

@@ -20,9 +20,9 @@ from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
 from autonba.files import write_json
-from autonba.search import spaces
-from autonba.search.quantizers import mixed_activation, mixed_weight
-from autonba.search.supernet import MixedLayer, Supernet
+from autonba.search.network import spaces
+from autonba.search.network.supernet import MixedLayer, Supernet
+from autonba.search.training.quantizers import mixed_activation, mixed_weight
 
 BITS = ((8,), (4, 8), (4, 6, 8), (2, 3, 4, 6, 8))
 WANTED = 0.10

@@ -25,7 +25,7 @@ from autonba.cost.schedule import steady_state
 from autonba.cost.utilization import utilization
 from autonba.files import read_json, write_json
 from autonba.mapping import plan
-from autonba.search.optimize import MOVES, Limits, optimize
+from autonba.search.accelerator.optimize import MOVES, Limits, optimize
 from benchmarks.networks import (
     PAPER_BLOCKS,
     multiplications,

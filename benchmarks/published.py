@@ -26,9 +26,9 @@ import click
 import torch
 
 from autonba.files import write_json
-from autonba.search.engines import differentiable, evolutionary, random_search
-from autonba.search.exact import Solution, solve
-from autonba.search.problem import Found
+from autonba.search.accelerator.engines import differentiable, evolutionary, random_search
+from autonba.search.accelerator.problem import Found
+from autonba.search.accelerator.stages.solver import Solution, solve
 from benchmarks.published_model import BUDGET, CLOCK, Published
 from benchmarks.published_search import differentiable_as_published, random_as_published
 

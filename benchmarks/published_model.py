@@ -26,8 +26,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from autonba.search.objectives import Costs, Goal
-from autonba.search.path_graph import Arc, Chain, Floats, pareto
+from autonba.search.accelerator.objectives import Costs, Goal
+from autonba.search.accelerator.stages.path_graph import Arc, Chain, Floats, pareto
 from benchmarks.networks import PAPER_BITS, PAPER_BLOCKS, PAPER_CHANNELS, PAPER_STEM
 
 CLOCK = 200e6  # Hz, theirs

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from autonba.search.optimize import Limits, optimize
+from autonba.search.accelerator.optimize import Limits, optimize
 from benchmarks.networks import NETWORKS, with_weights, write_design
 from benchmarks.throughput import measure
 

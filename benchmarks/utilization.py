@@ -16,7 +16,7 @@ import click
 
 from autonba.cost.utilization import Utilization, utilization
 from autonba.files import write_json
-from autonba.search.optimize import MOVES, Limits, optimize
+from autonba.search.accelerator.optimize import MOVES, Limits, optimize
 from benchmarks.networks import NETWORKS, multiplications, with_weights, write_design
 from benchmarks.throughput import measure
 

@@ -14,9 +14,10 @@ from autonba.bundle import Bundle
 from autonba.config import COUNTS, SearchConfig
 from autonba.errors import BundleError, CapacityError
 from autonba.files import read_json, working
-from autonba.search import distributed
-from autonba.search.compute import Compute
-from autonba.search.run import search
+from autonba.search.training import distributed
+from autonba.search.training.compute import Compute
+
+from .run import search
 
 SCHEMA_VERSION = 2  # of front.json; in the first, test images chose the front
 

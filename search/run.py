@@ -29,32 +29,23 @@ from autonba.errors import AutonbaError, CapacityError, SpecError
 from autonba.files import Work, inside, read_json, working
 from autonba.names import MOST_CHARACTERS
 from autonba.network import INPUT, Network, macs
-from autonba.search import candidates as cand
-from autonba.search import (
-    das,
-    datasets,
-    distributed,
-    export,
-    integer_check,
-    objectives,
-    reference,
-    spaces,
-    strategies,
-    train,
-)
-from autonba.search.accel import search_accelerator
-from autonba.search.augmentation import check as check_augmentation
-from autonba.search.checkpoint import Checkpoints
-from autonba.search.compute import Compute
-from autonba.search.das import AcceleratorSearch, Target
-from autonba.search.datasets import Dataset, Split
-from autonba.search.objectives import RESOURCES
-from autonba.search.progress_log import Log
-from autonba.search.sampling import BITWIDTHS
-from autonba.search.spaces import Choice, Space
-from autonba.search.strategies import Strategy
-from autonba.search.supernet import HardwareCost, Method, Supernet
-from autonba.search.train import Recipe, Tick
+from autonba.search.accelerator import candidates as cand
+from autonba.search.accelerator import das, objectives
+from autonba.search.accelerator.das import AcceleratorSearch, Target
+from autonba.search.accelerator.objectives import RESOURCES
+from autonba.search.accelerator.search_accelerator import search_accelerator
+from autonba.search.network import spaces, strategies
+from autonba.search.network.sampling import BITWIDTHS
+from autonba.search.network.spaces import Choice, Space
+from autonba.search.network.strategies import Strategy
+from autonba.search.network.supernet import HardwareCost, Method, Supernet
+from autonba.search.training import datasets, distributed, export, integer_check, reference, train
+from autonba.search.training.augmentation import check as check_augmentation
+from autonba.search.training.checkpoint import Checkpoints
+from autonba.search.training.compute import Compute
+from autonba.search.training.datasets import Dataset, Split
+from autonba.search.training.progress_log import Log
+from autonba.search.training.train import Recipe, Tick
 
 Effort = Literal["quick", "full"]
 GOLDEN_IMAGES = 100

@@ -77,7 +77,7 @@ def make_folder(folder: Path) -> None:
     document = {"schema_version": 1, "name": "net", "network": design.to_json()["network"]}
     (folder / "network.json").write_bytes(json_bytes(document))
     (folder / "search.toml").write_text('dataset = "digits"\nboard = "ulx3s-85f"\n')
-    space = Path(sys.modules["autonba.search"].__path__[0]) / "digits.toml"
+    space = Path(sys.modules["autonba.search.network"].__path__[0]) / "digits.toml"
     (folder / "space.toml").write_text(space.read_text())
     noise = np.random.default_rng(1)
     images = noise.integers(0, 256, (40, 8, 8), dtype=np.uint8)

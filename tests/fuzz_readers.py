@@ -28,7 +28,8 @@ from autonba.files import read_json
 from autonba.flows.host import Board
 from autonba.mapping import plan
 from autonba.report_facts import check_facts
-from autonba.search import datasets, spaces
+from autonba.search.network import spaces
+from autonba.search.training import datasets
 from autonba.uart_frame import Identity
 from tests.bad_inputs import make_folder
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from autonba.search.exact import solve
+from autonba.search.accelerator.stages.solver import solve
 from benchmarks.published import CASES, KNOWN, Case, exact, known_optimum
 from benchmarks.published_model import BUDGET, CLOCK, MODES, Published, layers
 from benchmarks.published_search import (

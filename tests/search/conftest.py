@@ -5,8 +5,9 @@ for the cores.
 import pytest
 import torch
 
-from autonba.search import datasets, export, spaces, train
-from autonba.search.spaces import Choice
+from autonba.search.network import spaces
+from autonba.search.network.spaces import Choice
+from autonba.search.training import datasets, export, train
 
 BLOCKS = (
     ("k3_e1", 6),

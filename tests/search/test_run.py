@@ -16,11 +16,13 @@ from autonba.bundle import Bundle
 from autonba.errors import BundleError, CapacityError, DataError, SpecError
 from autonba.mapping import plan
 from autonba.report import write_report
-from autonba.search import datasets, run, spaces, strategies
-from autonba.search.compute import Compute
-from autonba.search.datasets import Dataset, Split
-from autonba.search.evaluate import evaluate
-from autonba.search.spaces import Choice
+from autonba.search import run
+from autonba.search.network import spaces, strategies
+from autonba.search.network.spaces import Choice
+from autonba.search.training import datasets
+from autonba.search.training.compute import Compute
+from autonba.search.training.datasets import Dataset, Split
+from autonba.search.training.evaluate import evaluate
 
 BOARD = find_board("ulx3s-85f")
 TINY = run.Plan(

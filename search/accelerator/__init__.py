@@ -1,0 +1,1 @@
+"""The search of an accelerator for a network: goals, problems, engines, the command."""

@@ -1,0 +1,3 @@
+"""The staged space: layers in order, cut into stages with chunks of their own; with its exact
+solver.
+"""

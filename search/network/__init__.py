@@ -1,0 +1,1 @@
+"""Search spaces, the supernet, and how a network is found in it."""

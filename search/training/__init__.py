@@ -1,0 +1,1 @@
+"""Data, recipes, quantizers, and what a trained network becomes: integers, checked."""
