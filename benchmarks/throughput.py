@@ -19,7 +19,7 @@ from autonba.errors import AutonbaError
 from autonba.hwgen.generate import generate
 from autonba.mapping import Plan
 from autonba.sim.check import finish_cycles
-from autonba.sim.network_bench import Settings
+from autonba.sim.network_bench import BenchSettings
 from autonba.sim.run import prepare
 from autonba.sim.runner import run
 
@@ -87,7 +87,7 @@ def measure(bundle: Bundle, *, images: int, simulator: str = "verilator") -> Mea
     folder = prepared.folder.resolve()
     predicted = simulate(prepared.plan, images).finish
     settings, counts = folder / "throughput.json", folder / "counts.json"
-    Settings(
+    BenchSettings(
         bundle=str(bundle.path.resolve()),
         runs=(images,),
         stalled_images=0,

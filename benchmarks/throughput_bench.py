@@ -17,7 +17,7 @@ from autonba.sim.network_bench import Bench
 
 @cocotb.test()
 async def throughput(dut: Any) -> None:
-    """Settings.runs: images of the run; AUTONBA_COUNTS: file for each chunk's busy cycles."""
+    """BenchSettings.runs: images of the run; AUTONBA_COUNTS: file for each chunk's busy cycles."""
     bench = await Bench.start(dut)
     (images,) = bench.settings.runs
     chunks = await bench.read(Register.CHUNKS)

@@ -24,7 +24,7 @@ SEED = 1
 _PART = re.compile(r"LFE5U-(?P<size>\d+)F-(?P<speed>\d)BG(?P<balls>\d+)[CI]")
 
 
-def make_plan(bundle: Bundle, board: Board, rtl: Rtl) -> plan.Plan:
+def make_plan(bundle: Bundle, board: Board, rtl: Rtl) -> plan.FlowPlan:
     """Scripts and steps for `board`, one of BOARDS, at the design's clock."""
     plan.refuse_streams(bundle)
     design, clock = bundle.design, bundle.design.target.clock_mhz
@@ -96,7 +96,7 @@ def make_plan(bundle: Bundle, board: Board, rtl: Rtl) -> plan.Plan:
             arguments=("--compress", "--input", "board.config", "--bit", f"{name}.bit"),
         ),
     )
-    return plan.Plan(board=board, files=files, steps=steps)
+    return plan.FlowPlan(board=board, files=files, steps=steps)
 
 
 def device_arguments(part: str) -> tuple[str, ...]:

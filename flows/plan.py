@@ -19,7 +19,7 @@ SCHEMA_VERSION = 1
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class FlowPlan:
     """The board that a flow is made for, its files by name, and its steps in order."""
 
     board: Board

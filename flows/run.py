@@ -28,7 +28,7 @@ class Flow:
     """
 
     boards: tuple[str, ...]
-    make_plan: Callable[[Bundle, Board, Rtl], plan.Plan]
+    make_plan: Callable[[Bundle, Board, Rtl], plan.FlowPlan]
     read_report: Callable[[Bundle, Path], dict[str, Any]]
 
 
@@ -45,7 +45,7 @@ def targets_of(board: str) -> list[str]:
     return [target for target, flow in TARGETS.items() if board in flow.boards]
 
 
-def make_plan(bundle: Bundle, target: str, rtl: Rtl | None = None) -> plan.Plan:
+def make_plan(bundle: Bundle, target: str, rtl: Rtl | None = None) -> plan.FlowPlan:
     """The plan of `target` for the design's own board. Raises SpecError where there are no scripts
     for it.
     """

@@ -21,7 +21,7 @@ from .tools import Step
 from .zynq import ZYNQ, zynq_files
 
 
-def make_plan(bundle: Bundle, board: Board, rtl: Rtl) -> plan.Plan:
+def make_plan(bundle: Bundle, board: Board, rtl: Rtl) -> plan.FlowPlan:
     """Scripts for `board`, one of BOARDS, at the design's clock."""
     clock = bundle.design.target.clock_mhz
     common: dict[str, Any] = {
@@ -34,7 +34,7 @@ def make_plan(bundle: Bundle, board: Board, rtl: Rtl) -> plan.Plan:
         "period_ns": f"{1000 / clock:.4f}",
         "clock_mhz": f"{clock:g}",
     }
-    return plan.Plan(
+    return plan.FlowPlan(
         board=board,
         files=_FILES[board.name](bundle, board, rtl, common),
         steps=(

@@ -71,7 +71,7 @@ _INPUTS = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class BenchSettings:
     """What the bench does. `runs`: images of each run without stalls; `image_cycles`: predicted
     latency of an image.
     """
@@ -87,7 +87,7 @@ class Settings:
         path.write_text(json.dumps(self.__dict__, indent=2, sort_keys=True))
 
     @classmethod
-    def read(cls, path: Path) -> Settings:
+    def read(cls, path: Path) -> BenchSettings:
         """Read what `write` wrote."""
         values = json.loads(path.read_text())
         return cls(**{**values, "runs": tuple(values["runs"])})
@@ -112,7 +112,7 @@ class Bench:
 
     def __init__(self, dut: Any) -> None:
         self.dut = dut
-        self.settings = Settings.read(Path(os.environ["AUTONBA_BENCH"]))
+        self.settings = BenchSettings.read(Path(os.environ["AUTONBA_BENCH"]))
         self.bundle = Bundle(Path(self.settings.bundle))
         self.network = self.bundle.design.network
         self.images = self.bundle.golden["images"]

@@ -27,7 +27,7 @@ from autonba.mapping import Plan, plan
 from autonba.rtl import LISTING, Rtl, trusted
 
 from . import check, lint, modules, structure
-from .network_bench import STALLED_RUNS, Settings
+from .network_bench import STALLED_RUNS, BenchSettings
 from .runner import Toolchain, build, find_toolchain
 from .runner import run as run_bench
 from .scratch import Scratch, scratch
@@ -110,7 +110,7 @@ def run_network(
     prepared: Prepared, tests: Sequence[str], runs: Sequence[int], stalled: int, seed: int
 ) -> dict[str, str]:
     """Run tests of the network bench; returns each one's failure, or an empty text."""
-    settings = Settings(
+    settings = BenchSettings(
         bundle=str(prepared.bundle.path.resolve()),
         runs=tuple(runs),
         stalled_images=stalled,

@@ -25,7 +25,7 @@ from autonba.mapping import plan
 from autonba.network import INPUT
 from autonba.registers import Register
 from autonba.sim.lint import lint
-from autonba.sim.network_bench import Settings
+from autonba.sim.network_bench import BenchSettings
 from autonba.sim.run import prepare
 from autonba.sim.runner import run
 from autonba.sim.structure import check
@@ -82,7 +82,7 @@ def load(built: Bundle, other: Bundle, folder: Path, simulator: str) -> str:
     """
     prepared = prepare(built, simulator, folder=folder)
     settings = folder / "load.json"
-    Settings(
+    BenchSettings(
         bundle=str(other.path.resolve()),
         runs=(),
         stalled_images=0,
