@@ -271,26 +271,26 @@ def search(
 
     Run it under torchrun to share each batch among processes.
     """
-    from autonba import config
+    from autonba.search import settings as known
 
-    settings = config.load(config_path) if config_path else {}
+    settings = known.load(config_path) if config_path else {}
     limits = dict(settings.get("constraints", {}))
-    for name in config.LIMITS:
+    for name in known.LIMITS:
         value = given.pop(name if name in given else f"max_{name}")
         if value is not None:
             limits[name] = value
     settings |= {name: value for name, value in given.items() if value is not None}
     if bits is not None:
-        settings["bits"] = config.integers("bits", bits)
-    chosen = config.SearchConfig(**{**settings, "constraints": limits})
+        settings["bits"] = known.integers("bits", bits)
+    chosen = known.Settings(**{**settings, "constraints": limits})
 
     from autonba.files import read_json
     from autonba.search import summary
-    from autonba.search.front import run as run_search
     from autonba.search.front import sweep as run_sweep
+    from autonba.search.run import run_search
 
     if sweep is not None:
-        name, values = config.sweep(sweep)
+        name, values = known.limit_values(sweep)
         _say(*run_sweep(chosen, name, values, progress=progress, resume=resume))
         return
     bundle = run_search(chosen, progress=progress, resume=resume)

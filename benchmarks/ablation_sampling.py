@@ -71,7 +71,7 @@ def main(
             )
 
             def search(method: Method = method, seed: int = seed) -> arms.Derived:
-                return strategies.search(
+                return strategies.find_network(
                     "joint",
                     searched,
                     space,

@@ -23,6 +23,7 @@ from autonba.hwgen.generate import generate
 from autonba.search import run
 from autonba.search.accelerator import objectives
 from autonba.search.accelerator.das import Target
+from autonba.search.budget import Budget
 from autonba.search.network import spaces
 from autonba.search.network.spaces import Choice, Space
 from autonba.search.network.supernet import Method
@@ -115,7 +116,7 @@ def arm(
     else:
         choices = [Choice(operator=o, bits=b) for o, b in phase[0]["choices"]]
         curves, seconds = phase[0]["curves"], phase[0]["seconds"]
-    plan = run.Plan(
+    budget = Budget(
         warm_epochs=method.warm_epochs,
         search_epochs=method.search_epochs,
         das_samples=512,
@@ -132,7 +133,7 @@ def arm(
         data=arena.data,
         space=space,
         target=target,
-        plan=plan,
+        budget=budget,
         method=method,
         strategy="joint",
         seed=seed,

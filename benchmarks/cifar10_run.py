@@ -21,7 +21,6 @@ from typing import Any
 
 import numpy as np
 
-from autonba import config
 from autonba.bundle import Bundle
 from autonba.bundle import smallest_dtype as narrowest
 from autonba.errors import BundleError, DataError
@@ -29,7 +28,8 @@ from autonba.files import read_json, write_arrays, write_json
 from autonba.golden import evaluate
 from autonba.hwgen.generate import generate
 from autonba.network import macs
-from autonba.search import front
+from autonba.search.run import run_search
+from autonba.search.settings import Settings, load
 from autonba.sim.run import simulate
 
 FOLDER = Path(__file__).parent / "cifar10"
@@ -177,11 +177,11 @@ def main() -> int:
         return 0
     if asked.data is None:
         parser.error("--data must name the folder of the images")
-    settings = config.SearchConfig(**config.load(FOLDER / "search.toml"))
+    settings = Settings(**load(FOLDER / "search.toml"))
     out = Path(settings.out)
     data = split(asked.data, out.with_name(f"{out.name}_data") / "cifar10")
     if not (asked.resume and (out / "report" / "search.json").is_file()):
-        front.run(replace(settings, dataset=str(data)), resume=asked.resume)
+        run_search(replace(settings, dataset=str(data)), resume=asked.resume)
     bundle = Bundle(out)
     generate(bundle)
     simulate(bundle, images=asked.simulated)

@@ -23,8 +23,10 @@ from autonba.errors import CapacityError
 from autonba.files import write_json
 from autonba.search import run
 from autonba.search.accelerator import das, objectives
+from autonba.search.budget import Budget
 from autonba.search.network import spaces, strategies
 from autonba.search.network.supernet import Method
+from autonba.search.settings import CONSTRAINTS
 from autonba.search.training import datasets
 from autonba.search.training.checkpoint import Checkpoints
 from autonba.search.training.compute import Compute
@@ -53,13 +55,13 @@ def runner(data: datasets.Dataset, wanted: Wanted, seed: int, folder: Path) -> r
             **space.constraints,
             **{n: v for n, v in wanted.items() if n in objectives.RESOURCES},
         },
-        **{n: wanted.get(n) for n in run.CONSTRAINTS},
+        **{n: wanted.get(n) for n in CONSTRAINTS},
     )
     return run.Run(
         data=data,
         space=space,
         target=das.Target(board=board, clock_mhz=board.clock_mhz, goal=goal),
-        plan=run.Plan(
+        budget=Budget(
             warm_epochs=2,
             search_epochs=2,
             das_samples=256,

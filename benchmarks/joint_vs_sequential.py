@@ -27,8 +27,8 @@ import matplotlib
 from autonba.bundle import Bundle
 from autonba.files import write_json
 from autonba.search.network import spaces, strategies
-from autonba.search.network.strategies import Strategy
 from autonba.search.network.supernet import JointSearch, Method
+from autonba.search.settings import Strategy
 from autonba.search.training import datasets
 from benchmarks import arms
 

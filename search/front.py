@@ -1,6 +1,4 @@
-"""`autonba search` as it is asked for: one search, or one for each value of a limit and the Pareto
-front of what they found.
-"""
+"""One search for each value of a limit, and the Pareto front of what they found."""
 
 from __future__ import annotations
 
@@ -9,58 +7,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from autonba.boards import find_board
-from autonba.bundle import Bundle
-from autonba.config import COUNTS, SearchConfig
 from autonba.errors import BundleError, CapacityError
 from autonba.files import read_json, working
-from autonba.search.training import distributed
-from autonba.search.training.compute import Compute
 
-from .run import search
+from .run import run_search
+from .settings import Settings
 
 SCHEMA_VERSION = 2  # of front.json; in the first, test images chose the front
 
 
-def run(config: SearchConfig, *, progress: bool = True, resume: bool = False) -> Bundle | None:
-    """The search that `config` asks for; its bundle, on the main process."""
-    bundle = search(
-        dataset=config.dataset,
-        board=find_board(config.board),
-        out=Path(config.out),
-        clock_mhz=config.clock_mhz,
-        seed=config.seed,
-        effort=config.effort,
-        constraints=dict(config.constraints),
-        space=config.space,
-        bits=config.bits,
-        objective=config.objective,
-        strategy=config.strategy,
-        bitwidths=config.bitwidths,
-        paths=config.paths,
-        level=config.level,
-        offset=config.offset,
-        correction=config.correction,
-        augmentation=config.augmentation,
-        val_size=config.val_size,
-        test_size=config.test_size,
-        given={name: getattr(config, name) for name in (*COUNTS, "search_images", "batch")},
-        compute=Compute(
-            device=config.device,  # type: ignore[arg-type]
-            precision=config.precision,  # type: ignore[arg-type]
-            threads=config.threads,
-        ),
-        tensorboard=None if config.tensorboard is None else Path(config.tensorboard),
-        progress=progress,
-        resume=resume,
-    )
-    return bundle if distributed.is_main() else None
-
-
 def sweep(
-    config: SearchConfig, name: str, values: Sequence[float], *, progress: bool, resume: bool
+    settings: Settings, name: str, values: Sequence[float], *, progress: bool, resume: bool
 ) -> list[str]:
-    """One search for each value of limit `name`, in folders of their own under `config.out`;
+    """One search for each value of limit `name`, in folders of their own under `settings.out`;
     front.json tells which are best.
 
     Sweeps of other strategies or limits into the same folder add to its front.
@@ -69,13 +28,13 @@ def sweep(
     raises CapacityError where none can be met. A finished search is not run again with `resume`.
     """
     for value in values:  # every value is checked before hours are spent on the first
-        replace(config, constraints={**config.constraints, name: value})
-    with working(Path(config.out)) as work:
+        replace(settings, constraints={**settings.constraints, name: value})
+    with working(Path(settings.out)) as work:
         path = work.root / "front.json"
         before = _points(path) if path.is_file() else []
-        points = _sweep(config, name, values, progress, resume)
+        points = _sweep(settings, name, values, progress, resume)
         points = [
-            p for p in before if (p["strategy"], p["limit"]) != (config.strategy, name)
+            p for p in before if (p["strategy"], p["limit"]) != (settings.strategy, name)
         ] + points
         found = [p for p in points if "refused" not in p]
         for point in found:
@@ -102,24 +61,29 @@ def _exact(value: float) -> str:
 
 
 def _sweep(
-    config: SearchConfig, name: str, values: Sequence[float], progress: bool, resume: bool
+    settings: Settings, name: str, values: Sequence[float], progress: bool, resume: bool
 ) -> list[dict[str, Any]]:
     """A point for each value."""
     points: list[dict[str, Any]] = []
     for value in values:
-        out = Path(config.out) / f"{config.strategy}_{name}_{_exact(value)}"
-        own = replace(config, out=str(out), constraints={**config.constraints, name: value})
+        out = Path(settings.out) / f"{settings.strategy}_{name}_{_exact(value)}"
+        own = replace(settings, out=str(out), constraints={**settings.constraints, name: value})
         try:
-            run(own, progress=progress, resume=resume)
+            run_search(own, progress=progress, resume=resume)
         except CapacityError as error:
             points.append(
-                {"strategy": config.strategy, "limit": name, "value": value, "refused": str(error)}
+                {
+                    "strategy": settings.strategy,
+                    "limit": name,
+                    "value": value,
+                    "refused": str(error),
+                }
             )
             continue
         found_here = figures(read_json(out / "report" / "search.json"))
         points.append(
             {
-                "strategy": config.strategy,
+                "strategy": settings.strategy,
                 "limit": name,
                 "value": value,
                 "bundle": out.name,

@@ -13,19 +13,19 @@ import statistics
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from autonba import golden
-from autonba.boards import Board, check_clock
+from autonba.boards import check_clock, find_board
 from autonba.bundle import Bundle, Design, digest_of, put_bundle
 from autonba.bundle import Target as BuildTarget
-from autonba.errors import AutonbaError, CapacityError, SpecError
+from autonba.errors import AutonbaError, CapacityError
 from autonba.files import Work, inside, read_json, working
 from autonba.names import MOST_CHARACTERS
 from autonba.network import INPUT, Network, macs
@@ -35,9 +35,7 @@ from autonba.search.accelerator.das import AcceleratorSearch, Target
 from autonba.search.accelerator.objectives import RESOURCES
 from autonba.search.accelerator.search_accelerator import search_accelerator
 from autonba.search.network import spaces, strategies
-from autonba.search.network.sampling import BITWIDTHS
 from autonba.search.network.spaces import Choice, Space
-from autonba.search.network.strategies import Strategy
 from autonba.search.network.supernet import HardwareCost, Method, Supernet
 from autonba.search.training import datasets, distributed, export, integer_check, reference, train
 from autonba.search.training.augmentation import check as check_augmentation
@@ -45,15 +43,15 @@ from autonba.search.training.checkpoint import Checkpoints
 from autonba.search.training.compute import Compute
 from autonba.search.training.datasets import Dataset, Split
 from autonba.search.training.progress_log import Log
-from autonba.search.training.train import Recipe, Tick
+from autonba.search.training.train import Tick
 
-Effort = Literal["quick", "full"]
+from .budget import Budget, budget_for
+from .settings import CONSTRAINTS, Settings, Strategy
+
 GOLDEN_IMAGES = 100
 RANDOM_DESIGNS = 200
 STATE = "state:"  # names of a model's own tensors beside the folded ones
 FITTINGS = 8  # changes a block, at most, until a network meets every limit
-CONSTRAINTS = ("min_fps", "max_latency_ms", "max_energy_uj")  # beside the resources
-LEVELS = ("bilevel", "one-level")
 LOG = "log.jsonl"
 
 
@@ -61,95 +59,6 @@ def design_name(dataset: str) -> str:
     """`dataset` in the letters that a design's name may have."""
     name = "".join(c if c.isascii() and c.isalnum() else "_" for c in dataset.lower())
     return (name if name[:1].isalpha() else f"d_{name}")[:MOST_CHARACTERS]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """How much work each phase does.
-
-    With `warm_start`, quantized training begins at the weights of the float training, at a smaller
-    rate; else from scratch.
-    """
-
-    warm_epochs: int
-    search_epochs: int
-    das_samples: int
-    das_steps: int
-    float_epochs: int
-    quantized_epochs: int
-    search_images: int | None = None
-    batch: int = 48
-    interval: int = 1
-    train: Recipe = field(default_factory=lambda: Recipe(epochs=1))
-    fine: Recipe | None = None
-    warm_start: bool = False
-    # seconds for the exact solver of the staged space, beside the search of the free allocation
-    staged: float = 0.0
-
-
-_COLOUR = Recipe(
-    epochs=1, batch=128, optimizer="sgd", rate=0.2, warmup=0.2, decay=5e-4, smoothing=0.1
-)
-EFFORTS: Mapping[Effort, Plan] = {
-    "full": Plan(
-        warm_epochs=18,
-        search_epochs=25,
-        das_samples=1024,
-        das_steps=200,
-        float_epochs=60,
-        quantized_epochs=90,
-    ),
-    "quick": Plan(
-        warm_epochs=6,
-        search_epochs=4,
-        das_samples=512,
-        das_steps=60,
-        float_epochs=6,
-        quantized_epochs=12,
-    ),
-}
-# training images from which a data set gets a plan of its own: fewer epochs, larger batches
-LARGE = 10_000
-LARGE_EFFORTS: Mapping[Effort, Plan] = {
-    "full": Plan(
-        warm_epochs=3,
-        search_epochs=8,
-        das_samples=1024,
-        das_steps=200,
-        float_epochs=60,
-        quantized_epochs=12,
-        batch=128,
-        interval=2,
-        train=_COLOUR,
-        fine=replace(_COLOUR, rate=0.02, warmup=0.1),
-        warm_start=True,
-    ),
-    "quick": Plan(
-        warm_epochs=1,
-        search_epochs=2,
-        das_samples=512,
-        das_steps=60,
-        float_epochs=3,
-        quantized_epochs=2,
-        batch=128,
-        interval=2,
-        search_images=6000,
-        train=_COLOUR,
-        fine=replace(_COLOUR, rate=0.02),
-        warm_start=True,
-    ),
-}
-
-
-def plan_for(effort: str, images: int, given: Mapping[str, int | None]) -> Plan:
-    """The plan of an effort for so many training images, with what is `given` in place of its
-    own.
-    """
-    table: Mapping[Any, Plan] = LARGE_EFFORTS if images >= LARGE else EFFORTS
-    if effort not in table:
-        raise SpecError(f"effort must be one of {', '.join(EFFORTS)}, not {effort!r}")
-    changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    return replace(table[effort], **changes)
 
 
 class Monitor:
@@ -175,134 +84,35 @@ class Monitor:
         self.seconds[name] = round(time.monotonic() - begin, 1)
 
 
-def search(
-    *,
-    dataset: str,
-    board: Board,
-    out: Path,
-    clock_mhz: float | None = None,
-    seed: int = 1,
-    effort: str = "full",
-    constraints: Mapping[str, float] | None = None,
-    space: str | Space | None = None,
-    bits: Sequence[int] | None = None,
-    objective: str = "throughput",
-    strategy: str = "joint",
-    bitwidths: str = "heterogeneous",
-    paths: int = 2,
-    level: str = "bilevel",
-    offset: bool = True,
-    correction: bool = True,
-    augmentation: str | None = None,
-    val_size: float | None = None,
-    test_size: float | None = None,
-    given: Mapping[str, int | None] | None = None,
-    compute: Compute | None = None,
-    tensorboard: Path | None = None,
-    progress: bool = True,
-    resume: bool = False,
-) -> Bundle:
-    """Search, train and write the bundle `out`: design.json, weights.npz, golden.npz,
-    search/model.npz, report/search.json.
+def run_search(settings: Settings, *, progress: bool = True, resume: bool = False) -> Bundle | None:
+    """Search, train and write the bundle `settings.out`: design.json, weights.npz, golden.npz,
+    search/model.npz, report/search.json; the bundle, on the main process.
 
-    `constraints` (dsp, bram, lut, ff, min_fps, max_latency_ms, max_energy_uj) take the place of the
-    space's; resources cannot exceed the board's. `given` replaces figures of the effort's plan. The
-    same arguments give the same bytes (report/search_seconds.json apart). Raises DataError,
-    SpecError or CapacityError.
+    The same settings give the same bytes (report/search_seconds.json apart). With `resume`, an
+    interrupted search goes on, and a finished one is left as it is. Raises DataError, SpecError or
+    CapacityError.
     """
-    wanted = dict(constraints or {})
-    for name in wanted:
-        if name not in (*RESOURCES, *CONSTRAINTS):
-            raise SpecError(
-                f"constraints: key must be one of {', '.join((*RESOURCES, *CONSTRAINTS))}, not"
-                f" {name!r}"
-            )
-    for name, value, known in (("bitwidths", bitwidths, BITWIDTHS), ("level", level, LEVELS)):
-        if value not in known:
-            raise SpecError(f"{name} must be one of {', '.join(known)}, not {value!r}")
-    found = (
-        space
-        if isinstance(space, Space)
-        else spaces.load(space or ("digits" if dataset == "digits" else "images"))
+    out = Path(settings.out)
+    tensorboard = None if settings.tensorboard is None else Path(settings.tensorboard)
+    compute = Compute(
+        device=settings.device,  # type: ignore[arg-type]
+        precision=settings.precision,  # type: ignore[arg-type]
+        threads=settings.threads,
     )
-    found = spaces.fix(found, bits=bits)
-    if augmentation is not None:
-        found = replace(found, augmentation=check_augmentation(augmentation))
-    clock = board.clock_mhz if clock_mhz is None else clock_mhz
-    check_clock(board, clock)
+    space = space_of(settings)
+    target = target_of(settings, space)
     reading = Monitor(progress and distributed.is_main())
     with reading.bars, reading.phase("data", "reading the data set") as tick:
-        data = datasets.load(dataset, val=val_size, test=test_size, tick=tick)
-    goal = objectives.goal(
-        board,
-        clock,
-        objective=objective,
-        multipliers=found.hardware.multipliers,
-        resources={**found.constraints, **{n: v for n, v in wanted.items() if n in RESOURCES}},
-        **{n: wanted.get(n) for n in CONSTRAINTS},
-    )
-    plan = plan_for(effort, len(data.train), given or {})
-    method = Method(
-        bitwidths=bitwidths,  # type: ignore[arg-type]
-        paths=paths,
-        offset=offset,
-        level=level,  # type: ignore[arg-type]
-        correction=correction,
-        warm_epochs=plan.warm_epochs,
-        search_epochs=plan.search_epochs,
-        samples=plan.das_samples,
-        batch=plan.batch,
-        interval=plan.interval,
-    )
-    compute = compute or Compute()
-    settings = {
-        "dataset": data.name,
-        "split": {"val": val_size, "test": test_size},
-        "data_digest": (
-            hashlib.sha256(
-                b"".join(own.images.tobytes() for own in (data.train, data.val, data.test))
-            ).hexdigest()
-        ),
-        "shape": list(data.shape),
-        "classes": list(data.classes),
-        "board": board.name,
-        "seed": seed,
-        "effort": effort,
-        "space": found.name,
-        "space_digest": hashlib.sha256(repr(found).encode()).hexdigest(),
-        "clock_mhz": clock,
-        "bits": list(found.bits),
-        "objective": objective,
-        "strategy": strategies.check(strategy),
-        "method": {
-            "bitwidths": bitwidths,
-            "paths": paths,
-            "level": level,
-            "offset": offset,
-            "correction": correction,
-        },
-        "plan": {
-            n: getattr(plan, n)
-            for n in (
-                "warm_epochs",
-                "search_epochs",
-                "float_epochs",
-                "quantized_epochs",
-                "search_images",
-                "batch",
-            )
-        },
-        "precision": compute.precision,
-        "limits": (
-            {n: v for n, v in goal.limits.items() if n in RESOURCES}
-            | {n: wanted[n] for n in CONSTRAINTS if n in wanted}
-        ),
-    }
-    if resume and is_finished(out, settings):
-        return Bundle(out)
+        data = datasets.load(
+            settings.dataset, val=settings.val_size, test=settings.test_size, tick=tick
+        )
+    budget = budget_for(settings, len(data.train))
+    asked = identity(settings, data, space, target, budget)
+    if resume and is_finished(out, asked):
+        return Bundle(out) if distributed.is_main() else None
     folder = inside(out, "search/checkpoints")
     monitor = Monitor(progress and distributed.is_main())
-    kept = Checkpoints(folder=folder, settings=settings, resume=resume)
+    kept = Checkpoints(folder=folder, settings=asked, resume=resume)
     with (
         compute.session(),
         distributed.session(),
@@ -317,18 +127,18 @@ def search(
             log.clear()
         run = Run(
             data=data,
-            space=found,
-            target=Target(board=board, clock_mhz=clock, goal=goal),
-            plan=plan,
-            method=method,
-            strategy=strategies.check(strategy),
-            seed=seed,
+            space=space,
+            target=target,
+            budget=budget,
+            method=method_of(settings, budget),
+            strategy=settings.strategy,
+            seed=settings.seed,
             compute=compute,
             kept=kept,
             log=log,
             monitor=monitor,
         )
-        run.all(work, settings)
+        run.all(work, asked)
         log.close()
         if work is not None:
             seconds = {**reading.seconds, **monitor.seconds}
@@ -338,16 +148,102 @@ def search(
             work.commit()
             log.clear()
         kept.clear()
-    return Bundle(out)
+    return Bundle(out) if distributed.is_main() else None
 
 
-def is_finished(out: Path, settings: Mapping[str, Any]) -> bool:
-    """Whether `out` is the whole bundle of a search with these settings."""
+def space_of(settings: Settings) -> Space:
+    """The search space with the settings' bitwidths and augmentation."""
+    name = settings.space or ("digits" if settings.dataset == "digits" else "images")
+    space = spaces.fix(spaces.load(name), bits=settings.bits)
+    if settings.augmentation is not None:
+        space = replace(space, augmentation=check_augmentation(settings.augmentation))
+    return space
+
+
+def target_of(settings: Settings, space: Space) -> Target:
+    """Board, clock, objective and limits: the settings' take the place of the space's."""
+    board, wanted = find_board(settings.board), settings.constraints
+    clock = board.clock_mhz if settings.clock_mhz is None else settings.clock_mhz
+    check_clock(board, clock)
+    goal = objectives.goal(
+        board,
+        clock,
+        objective=settings.objective,
+        multipliers=space.hardware.multipliers,
+        resources={**space.constraints, **{n: v for n, v in wanted.items() if n in RESOURCES}},
+        **{n: wanted.get(n) for n in CONSTRAINTS},
+    )
+    return Target(board=board, clock_mhz=clock, goal=goal)
+
+
+def method_of(settings: Settings, budget: Budget) -> Method:
+    """How the joint search goes about it."""
+    return Method(
+        bitwidths=settings.bitwidths,
+        paths=settings.paths,
+        offset=settings.offset,
+        level=settings.level,
+        correction=settings.correction,
+        warm_epochs=budget.warm_epochs,
+        search_epochs=budget.search_epochs,
+        samples=budget.das_samples,
+        batch=budget.batch,
+        interval=budget.interval,
+    )
+
+
+def identity(
+    settings: Settings, data: Dataset, space: Space, target: Target, budget: Budget
+) -> dict[str, Any]:
+    """All that the result depends on, for checkpoints and the report."""
+    return {
+        "dataset": data.name,
+        "split": {"val": settings.val_size, "test": settings.test_size},
+        "data_digest": (
+            hashlib.sha256(
+                b"".join(own.images.tobytes() for own in (data.train, data.val, data.test))
+            ).hexdigest()
+        ),
+        "shape": list(data.shape),
+        "classes": list(data.classes),
+        "board": target.board.name,
+        "seed": settings.seed,
+        "effort": settings.effort,
+        "space": space.name,
+        "space_digest": hashlib.sha256(repr(space).encode()).hexdigest(),
+        "clock_mhz": target.clock_mhz,
+        "bits": list(space.bits),
+        "objective": settings.objective,
+        "strategy": settings.strategy,
+        "method": {
+            n: getattr(settings, n) for n in ("bitwidths", "paths", "level", "offset", "correction")
+        },
+        "plan": {
+            n: getattr(budget, n)
+            for n in (
+                "warm_epochs",
+                "search_epochs",
+                "float_epochs",
+                "quantized_epochs",
+                "search_images",
+                "batch",
+            )
+        },
+        "precision": settings.precision,
+        "limits": (
+            {n: v for n, v in target.goal.limits.items() if n in RESOURCES}
+            | {n: v for n, v in settings.constraints.items() if n in CONSTRAINTS}
+        ),
+    }
+
+
+def is_finished(out: Path, asked: Mapping[str, Any]) -> bool:
+    """Whether `out` is the whole bundle of a search with this `identity`."""
     try:
         report, digest = read_json(inside(out, "report/search.json")), Bundle(out).digest
     except AutonbaError:
         return False
-    return report.get("digest") == digest and all(report.get(n) == v for n, v in settings.items())
+    return report.get("digest") == digest and all(report.get(n) == v for n, v in asked.items())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -357,7 +253,7 @@ class Run:
     data: Dataset
     space: Space
     target: Target
-    plan: Plan
+    budget: Budget
     method: Method
     strategy: Strategy
     seed: int
@@ -366,18 +262,18 @@ class Run:
     log: Log
     monitor: Monitor
 
-    def all(self, work: Work | None, settings: Mapping[str, Any]) -> None:
+    def all(self, work: Work | None, asked: Mapping[str, Any]) -> None:
         """Every phase, then the bundle."""
         self.check_possible()
         choices, joint = self.joint()
-        self.build(choices, joint, work, settings)
+        self.build(choices, joint, work, asked)
 
     def build(
         self,
         choices: list[Choice],
         joint: Mapping[str, Any],
         work: Work | None,
-        settings: Mapping[str, Any],
+        asked: Mapping[str, Any],
     ) -> None:
         """The bundle of the network that `choices` name, or of the next one that meets every limit:
         accelerator and training. The process with `work` writes it.
@@ -401,7 +297,7 @@ class Run:
             network=network,
             accelerator=found.design.accelerator,
             target=BuildTarget(board=self.target.board.name, clock_mhz=self.target.clock_mhz),
-            constraints=dict(settings["limits"]),
+            constraints=dict(asked["limits"]),
         )
         chosen = self.data.test.take(datasets.in_turn(self.data.test.labels, GOLDEN_IMAGES))
         images = chosen.images.astype(np.int64)
@@ -417,7 +313,7 @@ class Run:
             {
                 "schema_version": 1,
                 "digest": digest_of(design, weights),
-                **settings,
+                **asked,
                 **facts,
                 "clock_mhz": self.target.clock_mhz,
                 "images": {
@@ -459,7 +355,11 @@ class Run:
         das.check_possible(network, engine, tables)
         if any(name not in (*RESOURCES, "multipliers") for name in self.target.goal.limits):
             das.search(
-                network, engine, tables, steps=self.plan.das_steps, samples=self.plan.das_samples
+                network,
+                engine,
+                tables,
+                steps=self.budget.das_steps,
+                samples=self.budget.das_samples,
             )
 
     def engine(self, network: Network) -> tuple[cand.NetworkTables, AcceleratorSearch]:
@@ -474,7 +374,7 @@ class Run:
         with self.monitor.phase("joint", f"{self.strategy} search") as tick:
             done = self.kept.load("joint")
             if done is None:
-                choices, curves = strategies.search(
+                choices, curves = strategies.find_network(
                     self.strategy,
                     self.searched(),
                     self.space,
@@ -496,8 +396,8 @@ class Run:
         return [Choice(operator=o, bits=b) for o, b in facts["choices"]], facts["curves"]
 
     def searched(self) -> Dataset:
-        """The data set with at most the plan's number of training images for the search."""
-        count, train_split = self.plan.search_images, self.data.train
+        """The data set with at most the budget's number of training images for the search."""
+        count, train_split = self.budget.search_images, self.data.train
         if count is None or count >= len(train_split):
             return self.data
         drawn = np.sort(np.random.default_rng(self.seed).permutation(len(train_split))[:count])
@@ -537,7 +437,7 @@ class Run:
             net.network(choices), self.space.hardware, self.space.slots, spaces.slot_of
         )
         for step in range(20):
-            engine.step(tables, samples=self.plan.das_samples, progress=step / 20)
+            engine.step(tables, samples=self.budget.das_samples, progress=step / 20)
         assert engine.best is not None
         cost = HardwareCost(net, engine)
         cost.set_accelerator(engine.best)
@@ -569,12 +469,12 @@ class Run:
     def accelerator(
         self, network: Network, weights: golden.Weights | None = None
     ) -> tuple[das.Found, AcceleratorSearch, cand.NetworkTables]:
-        """The best accelerator within the limits: free allocation, and staged space if the plan has
-        `staged` seconds.
+        """The best accelerator within the limits: free allocation, and staged space if the budget
+        has `staged` seconds.
         """
         tables, engine = self.engine(network)
-        steps, samples = self.plan.das_steps, self.plan.das_samples
-        if not self.plan.staged:
+        steps, samples = self.budget.das_steps, self.budget.das_samples
+        if not self.budget.staged:
             return (
                 das.search(network, engine, tables, steps=steps, samples=samples, weights=weights),
                 engine,
@@ -597,7 +497,7 @@ class Run:
                 seed=self.seed,
                 weights=weights,
                 clock_mhz=self.target.clock_mhz,
-                seconds=self.plan.staged,
+                seconds=self.budget.staged,
             )
         except CapacityError:
             outcome = None
@@ -629,17 +529,17 @@ class Run:
             if done is None:
                 torch.manual_seed(self.seed)
                 model = train.Model(outline)
-                plan, recipe = self.plan, self.plan.train
-                epochs = plan.quantized_epochs if quantized else plan.float_epochs
-                if quantized and plan.warm_start:
-                    recipe = plan.fine or recipe
+                budget, recipe = self.budget, self.budget.train
+                epochs = budget.quantized_epochs if quantized else budget.float_epochs
+                if quantized and budget.warm_start:
+                    recipe = budget.fine or recipe
                     kept = self.kept.load("float", always=True)
                     assert kept is not None
                     own = {
                         n.removeprefix(STATE): v for n, v in kept[1].items() if n.startswith(STATE)
                     }
                     model.load_state_dict({n: torch.as_tensor(v) for n, v in own.items()})
-                float_epochs = epochs // 10 if quantized and not plan.warm_start else 0
+                float_epochs = epochs // 10 if quantized and not budget.warm_start else 0
                 train.fit(
                     model,
                     self.data.fit,
@@ -661,7 +561,7 @@ class Run:
                 arrays = export.to_arrays(export.fold(model, quantized), name)
                 state = (
                     {}
-                    if quantized or not self.plan.warm_start
+                    if quantized or not self.budget.warm_start
                     else {f"{STATE}{n}": v.numpy() for n, v in model.state_dict().items()}
                 )
                 self.kept.save(name, {}, {**arrays, **state})

@@ -21,13 +21,14 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from autonba import config, uart_frame
+from autonba import uart_frame
 from autonba.bundle import Bundle, network_from_json
 from autonba.errors import AutonbaError
 from autonba.files import read_json
 from autonba.flows.host import Board
 from autonba.mapping import plan
 from autonba.report_facts import check_facts
+from autonba.search import settings
 from autonba.search.network import spaces
 from autonba.search.training import datasets
 from autonba.uart_frame import Identity
@@ -164,7 +165,7 @@ READERS = {
         file="data.npz", read=lambda folder: datasets.load(str(folder / "data.npz"))
     ),
     "search.toml": Reader(
-        file="search.toml", read=lambda folder: config.load(folder / "search.toml")
+        file="search.toml", read=lambda folder: settings.load(folder / "search.toml")
     ),
     "space.toml": Reader(
         file="space.toml", read=lambda folder: spaces.load(str(folder / "space.toml"))

@@ -278,7 +278,7 @@ MUTATIONS = (
         "autonba/test_cli.py::test_the_command_line_wins_over_the_file",
     ),
     _of(
-        "autonba/config.py",
+        "search/settings.py",
         "a limit below 0 is taken",
         "nonsense limits fail late",
         "or limit < 0:",
@@ -1350,8 +1350,8 @@ MUTATIONS = (
         "search/run.py",
         "checkpoints of another seed are taken up",
         "a resumed run mixes two seeds",
-        '        "seed": seed,\n        "effort": effort,\n',
-        '        "effort": effort,\n',
+        '        "seed": settings.seed,\n        "effort": settings.effort,\n',
+        '        "effort": settings.effort,\n',
         "search/test_run.py::test_a_checkpoint_is_of_a_run_with_the_same_arguments",
     ),
     _of(

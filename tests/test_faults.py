@@ -15,13 +15,13 @@ import pytest
 
 from autonba import files
 from autonba.bundle import Bundle, put_bundle
-from autonba.config import SearchConfig
 from autonba.errors import AutonbaError
 from autonba.files import recover
 from autonba.flows.run import prepare
 from autonba.hwgen.generate import generate
 from autonba.report import write_report
-from autonba.search.front import run as run_search
+from autonba.search.run import run_search
+from autonba.search.settings import Settings
 from autonba.sim.example_designs import chip_design
 from autonba.sim.run import simulate
 from autonba.sim.shrink import Subject
@@ -82,7 +82,7 @@ def generate_and_simulate(folder: Path) -> None:
 
 
 def search(folder: Path) -> None:
-    run_search(SearchConfig(out=str(folder), **QUICK_SEARCH), progress=False)  # type: ignore[arg-type]
+    run_search(Settings(out=str(folder), **QUICK_SEARCH), progress=False)  # type: ignore[arg-type]
 
 
 STAGES: dict[str, Stage] = {

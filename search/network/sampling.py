@@ -5,12 +5,12 @@ Suffix J: choices.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
 
 from autonba.search.gumbel import gumbel, straight_through
+from autonba.search.settings import Bitwidths
 
 
 def soft_sample(logits_J: Tensor, temperature: float, generator: torch.Generator) -> Tensor:
@@ -70,10 +70,6 @@ def random_sample(logits_J: Tensor, generator: torch.Generator) -> Tensor:
     return torch.zeros_like(logits_J).scatter_(
         -1, torch.randint(len(logits_J), (1,), generator=generator), 1.0
     )
-
-
-Bitwidths = Literal["heterogeneous", "hard", "soft", "random-hard"]
-BITWIDTHS: tuple[Bitwidths, ...] = ("heterogeneous", "hard", "soft", "random-hard")
 
 
 def sample_bits(

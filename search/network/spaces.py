@@ -15,11 +15,11 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from autonba.config import MOST_BYTES, parse_toml
 from autonba.errors import SpecError
 from autonba.files import read_text
 from autonba.network import INPUT, Layer, Network, Tensor
 from autonba.search.accelerator.hardware_space import HardwareSpace
+from autonba.toml import MOST_BYTES, parse_toml
 
 SKIP = "skip"
 BITS = range(2, 9)

@@ -19,11 +19,11 @@ import math
 import random
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Literal, get_args
+from typing import Any
 
-from autonba.errors import SpecError
 from autonba.search.accelerator.das import Target
 from autonba.search.accelerator.objectives import VIOLATION
+from autonba.search.settings import Strategy
 from autonba.search.training.checkpoint import Resumable
 from autonba.search.training.compute import Compute
 from autonba.search.training.datasets import Dataset
@@ -33,21 +33,11 @@ from autonba.search.training.train import Tick
 from .spaces import Choice, Space
 from .supernet import REFRESH, JointSearch, Method
 
-Strategy = Literal["joint", "sequential", "random", "evolutionary"]
-STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
 EVALUATED = 500  # validation images that a network is looked at with
 PASSES = 4  # forward passes that a step of alpha and beta is worth: two paths, and the way back
 POPULATION, PARENTS = 24, 8
 # of the evolutionary search's networks, once the population is full; the others are drawn uniformly
 MUTATED = 0.8
-
-
-def check(strategy: str) -> Strategy:
-    """`strategy`, if there is one of that name; raises SpecError."""
-    for known in STRATEGIES:
-        if strategy == known:
-            return known
-    raise SpecError(f"strategy must be one of {', '.join(STRATEGIES)}, not {strategy!r}")
 
 
 def method_of(strategy: Strategy, method: Method) -> Method:
@@ -59,7 +49,7 @@ def method_of(strategy: Strategy, method: Method) -> Method:
     return method
 
 
-def search(
+def find_network(
     strategy: Strategy,
     data: Dataset,
     space: Space,

@@ -25,6 +25,7 @@ from autonba.search.accelerator import candidates as cand
 from autonba.search.accelerator.candidates import Candidates, NetworkTables
 from autonba.search.accelerator.das import AcceleratorSearch, Target
 from autonba.search.gumbel import Annealing
+from autonba.search.settings import Bitwidths, Level
 from autonba.search.training import datasets, distributed
 from autonba.search.training.augmentation import Feed
 from autonba.search.training.checkpoint import Resumable, Snapshot
@@ -37,7 +38,6 @@ from autonba.search.training.train import Tick
 
 from . import sampling, spaces
 from .corrections import Pull, corrected
-from .sampling import Bitwidths
 from .spaces import Choice, Space
 
 SMOOTH = 0.1  # width of the smooth maximum over chunks, as a fraction of the busiest
@@ -75,7 +75,7 @@ class Method:
     paths: int = 2
     offset: bool = True
     temperature: Annealing = field(default_factory=Annealing)
-    level: Literal["bilevel", "one-level"] = "bilevel"
+    level: Level = "bilevel"
     price: Literal["accelerator", "macs", "none"] = "accelerator"
     correction: bool = True
     architecture: bool = True  # without, operators and bitwidths stay uniform

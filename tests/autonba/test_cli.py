@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from autonba.cli import cli
-from autonba.config import SearchConfig
+from autonba.search.settings import Settings
 from autonba.sim.random_designs import random_bundle
 
 
@@ -59,8 +59,8 @@ def test_bad_configuration(tmp_path: Path, text: str, words: tuple[str, ...]) ->
 def test_the_command_line_wins_over_the_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[SearchConfig] = []
-    monkeypatch.setattr("autonba.search.front.run", lambda config, **_: asked.append(config))
+    asked: list[Settings] = []
+    monkeypatch.setattr("autonba.search.run.run_search", lambda config, **_: asked.append(config))
     path = tmp_path / "search.toml"
     path.write_text(
         'seed = 3\nboard = "arty-a7-35t"\nbits = [4, 8]\n[constraints]\ndsp = 10\nlut = 2000\n'

@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import pytest
 
-from autonba.config import SearchConfig
 from autonba.errors import BundleError, CapacityError, SpecError
 from autonba.files import read_json, write_json
 from autonba.search import front
+from autonba.search.settings import Settings
 
 FOUND = {
     1000.0: (0.9, 2000),
@@ -41,7 +41,7 @@ def fake(monkeypatch):
         }
         write_json(front.Path(config.out) / "report" / "search.json", report)
 
-    monkeypatch.setattr(front, "run", search)
+    monkeypatch.setattr(front, "run_search", search)
     return runs
 
 
@@ -50,7 +50,7 @@ def points(folder):
 
 
 def test_front_holds_the_points_that_no_other_beats(fake, tmp_path):
-    config = SearchConfig(out=str(tmp_path))
+    config = Settings(out=str(tmp_path))
     lines = front.sweep(config, "min_fps", [1000.0, 2000.0, 4000.0], progress=False, resume=False)
     found = points(tmp_path)
     assert [found["joint", limit]["best"] for limit in FOUND] == [True, True, False]
@@ -65,18 +65,16 @@ def test_front_holds_the_points_that_no_other_beats(fake, tmp_path):
 
 def test_a_limit_out_of_reach_is_told_and_the_others_go_on(fake, tmp_path):
     lines = front.sweep(
-        SearchConfig(out=str(tmp_path)), "min_fps", [9000.0, 1000.0], progress=False, resume=False
+        Settings(out=str(tmp_path)), "min_fps", [9000.0, 1000.0], progress=False, resume=False
     )
     assert "at most 8000.0 images/s" in lines[0]
     assert points(tmp_path)["joint", 9000.0]["refused"]
     with pytest.raises(CapacityError, match="no value of min_fps could be met"):
-        front.sweep(
-            SearchConfig(out=str(tmp_path)), "min_fps", [9000.0], progress=False, resume=False
-        )
+        front.sweep(Settings(out=str(tmp_path)), "min_fps", [9000.0], progress=False, resume=False)
 
 
 def test_strategies_share_a_front_and_a_second_run_replaces_its_own(fake, tmp_path):
-    config = SearchConfig(out=str(tmp_path))
+    config = Settings(out=str(tmp_path))
     for strategy in ("joint", "sequential", "sequential"):
         front.sweep(
             replace(config, strategy=strategy),
@@ -91,7 +89,7 @@ def test_strategies_share_a_front_and_a_second_run_replaces_its_own(fake, tmp_pa
 
 
 def test_resume_runs_only_what_is_missing(fake, tmp_path):
-    config = SearchConfig(out=str(tmp_path))
+    config = Settings(out=str(tmp_path))
     front.sweep(config, "min_fps", [1000.0], progress=False, resume=False)
     front.sweep(config, "min_fps", [1000.0, 2000.0], progress=False, resume=True)
     assert fake == [1000.0, 1000.0, 2000.0]  # `search` knows what is finished
@@ -99,7 +97,7 @@ def test_resume_runs_only_what_is_missing(fake, tmp_path):
 
 def test_limits_that_print_alike_have_folders_of_their_own(fake, tmp_path):
     FOUND[1000001.0] = FOUND[1000002.0] = FOUND[1000.0]
-    config = SearchConfig(out=str(tmp_path))
+    config = Settings(out=str(tmp_path))
     front.sweep(config, "min_fps", [1000001.0, 1000002.0], progress=False, resume=False)
     assert {point["bundle"] for point in points(tmp_path).values()} == {
         "joint_min_fps_1000001",
@@ -108,7 +106,7 @@ def test_limits_that_print_alike_have_folders_of_their_own(fake, tmp_path):
 
 
 def test_a_sweep_of_a_resource_keeps_the_limit_apart_from_what_is_used(fake, tmp_path):
-    config = SearchConfig(out=str(tmp_path))
+    config = Settings(out=str(tmp_path))
     front.sweep(config, "min_fps", [1000.0, 2000.0], progress=False, resume=False)
     lines = front.sweep(config, "dsp", [2000.0, 4000.0], progress=False, resume=False)
     found = read_json(tmp_path / "front.json")["points"]
@@ -123,15 +121,13 @@ def test_a_sweep_of_a_resource_keeps_the_limit_apart_from_what_is_used(fake, tmp
 def test_a_front_that_test_images_chose_is_refused(fake, tmp_path):
     write_json(tmp_path / "front.json", {"schema_version": 1, "points": []})
     with pytest.raises(BundleError, match="schema_version must be 2"):
-        front.sweep(
-            SearchConfig(out=str(tmp_path)), "min_fps", [1000.0], progress=False, resume=False
-        )
+        front.sweep(Settings(out=str(tmp_path)), "min_fps", [1000.0], progress=False, resume=False)
     assert fake == []
 
 
 def test_a_bad_value_is_found_before_the_first_search(fake, tmp_path):
     with pytest.raises(SpecError, match="min_fps must be a number"):
         front.sweep(
-            SearchConfig(out=str(tmp_path)), "min_fps", [1000.0, -1.0], progress=False, resume=False
+            Settings(out=str(tmp_path)), "min_fps", [1000.0, -1.0], progress=False, resume=False
         )
     assert fake == []

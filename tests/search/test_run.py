@@ -11,21 +11,20 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from autonba.boards import find_board
 from autonba.bundle import Bundle
 from autonba.errors import BundleError, CapacityError, DataError, SpecError
 from autonba.mapping import plan
 from autonba.report import write_report
-from autonba.search import run
+from autonba.search import budget, run
+from autonba.search.budget import Budget
 from autonba.search.network import spaces, strategies
 from autonba.search.network.spaces import Choice
+from autonba.search.settings import Settings
 from autonba.search.training import datasets
-from autonba.search.training.compute import Compute
 from autonba.search.training.datasets import Dataset, Split
 from autonba.search.training.evaluate import evaluate
 
-BOARD = find_board("ulx3s-85f")
-TINY = run.Plan(
+TINY = Budget(
     warm_epochs=1, search_epochs=1, das_samples=128, das_steps=5, float_epochs=2, quantized_epochs=3
 )
 
@@ -51,22 +50,22 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def tiny(monkeypatch):
-    monkeypatch.setitem(run.EFFORTS, "quick", TINY)
+    monkeypatch.setitem(budget.EFFORTS, "quick", TINY)
     monkeypatch.setattr(run, "RANDOM_DESIGNS", 10)
 
 
-def start(folder, out, **more):
-    return run.search(
+def start(folder, out, *, resume=False, **more):
+    asked = Settings(
         **{
             "dataset": str(folder),
-            "board": BOARD,
-            "out": out,
+            "board": "ulx3s-85f",
+            "out": str(out),
             "effort": "quick",
-            "progress": False,
             "seed": 2,
         }
         | more
     )
+    return run.run_search(asked, progress=False, resume=resume)
 
 
 def digests(out: Path):
@@ -80,7 +79,7 @@ def digests(out: Path):
 @pytest.fixture(scope="module")
 def bundle(folder, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(run.EFFORTS, "quick", TINY)
+        patch.setitem(budget.EFFORTS, "quick", TINY)
         patch.setattr(run, "RANDOM_DESIGNS", 10)
         return start(folder, tmp_path_factory.mktemp("bundle"))
 
@@ -185,9 +184,9 @@ def test_every_training_logs_the_validation_images_held_back(bundle):
 def test_training_sees_no_test_image_and_is_measured_on_none_it_sees(
     folder, tmp_path, monkeypatch, large
 ):
-    """Large data sets have a plan of their own, and the same splits."""
-    monkeypatch.setattr(run, "LARGE", 10 if large else 10**6)
-    monkeypatch.setitem(run.LARGE_EFFORTS, "quick", TINY)
+    """Large data sets have a budget of their own, and the same splits."""
+    monkeypatch.setattr(budget, "LARGE", 10 if large else 10**6)
+    monkeypatch.setitem(budget.LARGE_EFFORTS, "quick", TINY)
     monkeypatch.setattr(run.Run, "check_possible", lambda self: None)
     choices = [Choice(operator="skip", bits=4)] * 5
     monkeypatch.setattr(run.Run, "joint", lambda self: (choices, {}))
@@ -238,7 +237,7 @@ def test_same_seed_same_bytes_also_after_an_interruption(bundle, folder, tmp_pat
     def never(*args, **kwargs):
         raise AssertionError("a finished phase was run again")
 
-    monkeypatch.setattr(strategies, "search", never)
+    monkeypatch.setattr(strategies, "find_network", never)
     start(folder, tmp_path, resume=True)
     assert digests(tmp_path) == digests(bundle.path)
 
@@ -250,7 +249,7 @@ def test_same_seed_same_bytes_from_scratch(bundle, folder, tmp_path):
 
 def test_impossible_limits_are_named_before_training(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(
-        strategies, "search", lambda *a, **k: pytest.fail("searched where nothing can fit")
+        strategies, "find_network", lambda *a, **k: pytest.fail("searched where nothing can fit")
     )
     with pytest.raises(CapacityError, match=r"lut on ulx3s-85f, and the limit is 500"):
         start(folder, tmp_path, constraints={"lut": 500})
@@ -283,7 +282,7 @@ def settings_of(folder, monkeypatch, **more):
     "change",
     [
         {"seed": 3},
-        {"board": find_board("arty-a7-35t")},
+        {"board": "arty-a7-35t"},
         {"clock_mhz": 30.0},
         {"constraints": {"dsp": 20}},
         {"constraints": {"min_fps": 10.0}},
@@ -301,10 +300,10 @@ def settings_of(folder, monkeypatch, **more):
         {"augmentation": "none"},
         {"val_size": 0.5},
         {"test_size": 0.5},
-        {"given": {"float_epochs": 1}},
-        {"given": {"batch": 7}},
-        {"given": {"search_images": 9}},
-        {"compute": Compute(precision="bf16")},
+        {"float_epochs": 1},
+        {"batch": 7},
+        {"search_images": 9},
+        {"precision": "bf16"},
     ],
     ids=str,
 )
@@ -322,7 +321,7 @@ def test_images_of_the_search_are_of_every_class():
 
     def searched(count, seed):
         return run.Run.searched(
-            SimpleNamespace(plan=SimpleNamespace(search_images=count), data=whole, seed=seed)
+            SimpleNamespace(budget=SimpleNamespace(search_images=count), data=whole, seed=seed)
         ).train
 
     found = searched(80, 1)

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from autonba.config import SearchConfig
 from autonba.errors import SpecError
 from autonba.network import macs
 from autonba.search.network import spaces
 from autonba.search.network.spaces import Choice
+from autonba.search.settings import Settings
 from tests.search.network.test_sampling import SPACE
 
 DOCS = Path(__file__).parents[3] / "docs"
@@ -143,7 +143,7 @@ def test_documents_name_every_key():
         for key in keys:
             assert f"`{key}`" in text or f"`[{key}]`" in text, f"{table}.{key}"
     text = (DOCS / "search.md").read_text()
-    for field in fields(SearchConfig):
+    for field in fields(Settings):
         assert f"`{field.name}`" in text, field.name
 
 

@@ -13,9 +13,9 @@ from autonba.search.accelerator.das import Target
 from autonba.search.accelerator.objectives import goal
 from autonba.search.network import spaces
 from autonba.search.network.corrections import Pull, corrected, least_change
-from autonba.search.network.sampling import BITWIDTHS
 from autonba.search.network.spaces import Choice
 from autonba.search.network.supernet import JointSearch, Method, MixedLayer, Supernet, entropy
+from autonba.search.settings import BITWIDTHS
 from autonba.search.training.checkpoint import Resumable
 from autonba.search.training.compute import Compute
 from autonba.search.training.datasets import Dataset, Split

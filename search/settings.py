@@ -1,27 +1,28 @@
-"""Settings of a search: from a TOML file, the command line, or both (the command line wins)."""
+"""Settings of a search: from a TOML file, the command line, or both (the command line wins).
+
+This module needs no PyTorch: a mistake is told at once.
+"""
 
 from __future__ import annotations
 
 import difflib
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from autonba.errors import SpecError
-from autonba.files import read_text
+from autonba.toml import read_toml
 
 Effort = Literal["quick", "full"]
-LIMITS = (
-    "dsp",
-    "bram",
-    "lut",
-    "ff",
-    "min_fps",
-    "max_latency_ms",
-    "max_energy_uj",
-)  # what a constraint may limit
+Strategy = Literal["joint", "sequential", "random", "evolutionary"]
+STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
+Bitwidths = Literal["heterogeneous", "hard", "soft", "random-hard"]
+BITWIDTHS: tuple[Bitwidths, ...] = get_args(Bitwidths)
+Level = Literal["bilevel", "one-level"]
+LEVELS: tuple[Level, ...] = get_args(Level)
+CONSTRAINTS = ("min_fps", "max_latency_ms", "max_energy_uj")  # beside the resources
+LIMITS = ("dsp", "bram", "lut", "ff", *CONSTRAINTS)  # what a constraint may limit
 COUNTS = (
     "warm_epochs",
     "search_epochs",
@@ -38,7 +39,6 @@ RANGES = {
     "batch": (1, 65536),
     "threads": (1, 1024),
 }
-MOST_BYTES = 1 << 20  # of a configuration
 MOST_SEED = 2**63 - 1
 MOST_TEXT = 4096  # characters of a setting
 TEXTS = (
@@ -58,11 +58,13 @@ TEXTS = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class SearchConfig:
+class Settings:
     """What `autonba search` is asked for. None leaves a setting to the board, the data set's space
     or the effort.
 
-    `constraints` tighten the board's limits. What each setting means: docs/search.md.
+    `constraints` take the place of the space's; resources cannot exceed the board's. What each
+    setting means: docs/search.md. Boards, spaces, objectives, augmentations and devices are checked
+    where they are looked up, before the images are read.
     """
 
     dataset: str = "digits"
@@ -75,10 +77,10 @@ class SearchConfig:
     space: str | None = None
     bits: Sequence[int] | None = None
     objective: str = "throughput"
-    strategy: str = "joint"
-    bitwidths: str = "heterogeneous"
+    strategy: Strategy = "joint"
+    bitwidths: Bitwidths = "heterogeneous"
     paths: int = 2
-    level: str = "bilevel"
+    level: Level = "bilevel"
     offset: bool = True
     correction: bool = True
     warm_epochs: int | None = None
@@ -111,6 +113,15 @@ class SearchConfig:
             raise SpecError(f"seed must be an integer from 0 to {MOST_SEED}, not {self.seed!r}")
         if self.effort not in get_args(Effort):
             raise SpecError(f"effort must be 'quick' or 'full', not {self.effort!r}")
+        for name, known in (
+            ("strategy", STRATEGIES),
+            ("bitwidths", BITWIDTHS),
+            ("level", LEVELS),
+        ):
+            if getattr(self, name) not in known:
+                raise SpecError(
+                    f"{name} must be one of {', '.join(known)}, not {getattr(self, name)!r}"
+                )
         for name in (*COUNTS, "paths", "search_images", "batch", "threads"):
             value, (least, most) = getattr(self, name), RANGES[name]
             if value is not None and (not _integer(value) or not least <= value <= most):
@@ -135,36 +146,15 @@ class SearchConfig:
                 raise SpecError(f"constraints.{name} must be a number from 0 on, not {limit!r}")
 
 
-def read_toml(path: Path) -> dict[str, Any]:
-    """Parse a TOML file; raises SpecError."""
-    text = read_text(path, most=MOST_BYTES, error=SpecError, advice="mend it or name another one")
-    try:
-        return parse_toml(text)
-    except SpecError as error:
-        raise SpecError(f"{path}: {error}; mend it") from None
-
-
-def parse_toml(text: str) -> dict[str, Any]:
-    """The tables of a TOML text; raises SpecError."""
-    try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise SpecError(f"the file must be TOML ({error})") from None
-    except (RecursionError, ValueError, OverflowError) as error:
-        raise SpecError(
-            f"the file must be TOML of fewer levels and digits ({str(error)[:100]})"
-        ) from None
-
-
 def load(path: Path) -> dict[str, Any]:
     """The settings in a TOML file, checked; an unknown key is refused with the place named."""
     settings = read_toml(path)
-    known = tuple(f.name for f in fields(SearchConfig))
+    known = tuple(f.name for f in fields(Settings))
     for name in settings:
         if name not in known:
             raise SpecError(f"{path}: unknown key {name!r}; {_nearest(name, known)}")
     try:
-        SearchConfig(**settings)
+        Settings(**settings)
     except SpecError as error:
         raise SpecError(f"{path}: {error}") from None
     return settings
@@ -178,7 +168,7 @@ def integers(name: str, text: str) -> list[int]:
         raise SpecError(f"{name} must be integers such as 4,6,8, not {text[:100]!r}") from None
 
 
-def sweep(text: str) -> tuple[str, list[float]]:
+def limit_values(text: str) -> tuple[str, list[float]]:
     """Limit and values of a text such as 'min-fps=1000,2000'; raises SpecError."""
     key, _, values = text.partition("=")
     name = (
