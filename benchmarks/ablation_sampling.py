@@ -17,8 +17,8 @@ import numpy as np
 
 from autonba.files import write_json
 from autonba.search.network import strategies
-from autonba.search.network.sampling import BITWIDTHS
-from autonba.search.network.supernet import Method
+from autonba.search.network.joint import Method
+from autonba.search.settings import BITWIDTHS
 from autonba.search.training import datasets
 from benchmarks import arms
 
@@ -70,7 +70,7 @@ def main(
                 interval=2,
             )
 
-            def search(method: Method = method, seed: int = seed) -> arms.Derived:
+            def derive(method: Method = method, seed: int = seed) -> arms.Derived:
                 return strategies.find_network(
                     "joint",
                     searched,
@@ -81,7 +81,7 @@ def main(
                     compute=arms.compute(),
                 )
 
-            rows.append(arms.arm(arena, space, method, name, seed, search))
+            rows.append(arms.arm(arena, space, method, name, seed, derive))
             click.echo(arms.line(rows[-1]))
     summary = {
         name: arms.summary([r for r in rows if r["arm"] == name]) for name in names.split(",")

@@ -25,8 +25,8 @@ from autonba.search.accelerator import objectives
 from autonba.search.accelerator.das import Target
 from autonba.search.budget import Budget
 from autonba.search.network import spaces
+from autonba.search.network.joint import Method
 from autonba.search.network.spaces import Choice, Space
-from autonba.search.network.supernet import Method
 from autonba.search.training.checkpoint import Checkpoints
 from autonba.search.training.compute import Compute, keep_memory
 from autonba.search.training.datasets import Dataset, Split

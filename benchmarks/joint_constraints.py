@@ -25,7 +25,7 @@ from autonba.search import run
 from autonba.search.accelerator import das, objectives
 from autonba.search.budget import Budget
 from autonba.search.network import spaces, strategies
-from autonba.search.network.supernet import Method
+from autonba.search.network.joint import Method
 from autonba.search.settings import CONSTRAINTS
 from autonba.search.training import datasets
 from autonba.search.training.checkpoint import Checkpoints

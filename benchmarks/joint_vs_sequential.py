@@ -27,7 +27,7 @@ import matplotlib
 from autonba.bundle import Bundle
 from autonba.files import write_json
 from autonba.search.network import spaces, strategies
-from autonba.search.network.supernet import JointSearch, Method
+from autonba.search.network.joint import JointSearch, Method
 from autonba.search.settings import Strategy
 from autonba.search.training import datasets
 from benchmarks import arms
@@ -83,7 +83,7 @@ def main(
             own = spaces.fix(space, bits=bits)
             method = strategies.method_of(strategy, base)
 
-            def search(
+            def derive(
                 own: spaces.Space = own,
                 method: Method = method,
                 strategy: Strategy = strategy,
@@ -102,7 +102,7 @@ def main(
                 joint.run()
                 return strategies.finish(strategy, joint, seed)
 
-            row = arms.arm(arena, own, method, name, seed, search)
+            row = arms.arm(arena, own, method, name, seed, derive)
             if simulate:
                 row["simulated_fps"] = arms.simulated_fps(Bundle(output / f"{name}_{seed}"))
             rows.append(row)

@@ -63,10 +63,11 @@ MOBILENET_STAGES = (
 
 
 class _Chain:
-    """Layers in the making; `last` is the newest tensor."""
+    """Layers in the making; `last` is the newest tensor, `inner` the layers of bottlenecks."""
 
     def __init__(self) -> None:
         self.layers: list[Layer] = []
+        self.inner: list[str] = []
         self.last = INPUT
 
     def conv(
@@ -117,7 +118,7 @@ class _Chain:
         """1x1 expansion, channel shuffle of grouped convolutions, depthwise, linear 1x1; `strides`
         of the first two.
         """
-        source, own = self.last, (bits[0], bits[0])
+        source, own, before = self.last, (bits[0], bits[0]), len(self.layers)
         if inside:
             self.conv(f"{name}_expand", inside, 1, own, stride=strides[0], groups=groups)
         width = inside or PAPER_STEM
@@ -141,6 +142,7 @@ class _Chain:
             signed=True,
             residual=source if residual else None,
         )
+        self.inner += [layer.name for layer in self.layers[before:]]
 
     def classify(self, channels: int, classes: int, bits: int) -> None:
         """Mean over the map and a fully connected layer."""
@@ -187,6 +189,15 @@ def paper_network(size: int = 32) -> Network:
     Their cost model counts the blocks alone; stem and classifier are what a network needs beside
     them.
     """
+    return _paper(size).network(size, 10 if size == 32 else 1000)
+
+
+def paper_inner() -> list[str]:
+    """Layers of the authors' blocks, without stem, mean and classifier."""
+    return _paper(32).inner
+
+
+def _paper(size: int) -> _Chain:
     chain = _Chain()
     chain.conv("stem", PAPER_STEM, 3, (8, PAPER_BITS[0]), stride=1 if size == 32 else 2)
     channels = PAPER_STEM
@@ -206,7 +217,7 @@ def paper_network(size: int = 32) -> Network:
         )
         channels = out
     chain.classify(channels, 10 if size == 32 else 1000, 8)
-    return chain.network(size, 10 if size == 32 else 1000)
+    return chain
 
 
 def mobilenet_v2() -> Network:

@@ -29,6 +29,7 @@ from autonba.search.accelerator.optimize import MOVES, Limits, optimize
 from benchmarks.networks import (
     PAPER_BLOCKS,
     multiplications,
+    paper_inner,
     paper_network,
     weight_bits,
     with_weights,
@@ -61,11 +62,11 @@ def main() -> None:
     """Throughput of the authors' network."""
 
 
-@main.command()
+@main.command("search")
 @output_option
 @click.option("--moves", default=MOVES, show_default=True, help="Moves of the search.")
 @click.option("--seed", default=1, show_default=True)
-def search(output: Path, moves: int, seed: int) -> None:
+def find_accelerator(output: Path, moves: int, seed: int) -> None:
     """Search the accelerator and write its bundle."""
     network, weights, golden = with_weights(paper_network(), images=4)
     found = optimize(network, LIMITS, moves=moves, seed=seed)
@@ -132,7 +133,7 @@ def report(output: Path) -> None:
     )
     work, blocks = (
         multiplications(network),
-        multiplications(network, [n for n in mapped.layers if n.startswith("b")]),
+        multiplications(network, paper_inner()),
     )
     multipliers = bundle.design.accelerator.multipliers
     fps = CLOCK / steady.per_image

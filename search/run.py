@@ -35,8 +35,10 @@ from autonba.search.accelerator.das import AcceleratorSearch, Target
 from autonba.search.accelerator.objectives import RESOURCES
 from autonba.search.accelerator.search_accelerator import search_accelerator
 from autonba.search.network import spaces, strategies
+from autonba.search.network.hardware_cost import HardwareCost
+from autonba.search.network.joint import Method
 from autonba.search.network.spaces import Choice, Space
-from autonba.search.network.supernet import HardwareCost, Method, Supernet
+from autonba.search.network.supernet import Supernet
 from autonba.search.training import datasets, distributed, export, integer_check, reference, train
 from autonba.search.training.augmentation import check as check_augmentation
 from autonba.search.training.checkpoint import Checkpoints

@@ -73,7 +73,7 @@ def objective(goal: Goal, figures: Mapping[str, float]) -> float:
     )
 
 
-def search(
+def run_engine(
     problem: StagedProblem, engine: str, *, seed: int, evaluations: int | None = None
 ) -> Found:
     """Run one of ENGINES; exact starts from what das found."""
@@ -113,7 +113,7 @@ def search_accelerator(
     last: dict[str, float] = {}
     for attempt in range(1, ATTEMPTS + 1):
         own = replace(problem, goal=replace(goal, limits=limits))
-        found, bound = search(own, engine, seed=seed), None
+        found, bound = run_engine(own, engine, seed=seed), None
         if engine == "exact":
             found, bound = prove(own, found, seconds=seconds)
         if not found.feasible:

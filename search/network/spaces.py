@@ -353,12 +353,27 @@ def fix(
     return space
 
 
+@dataclass(frozen=True, kw_only=True)
+class Placed:
+    """A network of a space, and the number of the block that each layer inside one stands in."""
+
+    network: Network
+    block_of: Mapping[str, int]
+
+
 def network(
     space: Space, choices: Sequence[Choice], shape: tuple[int, int, int], classes: Sequence[str]
 ) -> Network:
     """The network that `choices` (one a block) name, with shifts and multipliers still 0; `shape`
     is (C, H, W).
     """
+    return place(space, choices, shape, classes).network
+
+
+def place(
+    space: Space, choices: Sequence[Choice], shape: tuple[int, int, int], classes: Sequence[str]
+) -> Placed:
+    """`network`, and where its layers stand."""
     operators = {o.name: o for o in space.operators}
     fixed = space.fixed_bits
     pad = space.stem_kernel // 2
@@ -375,9 +390,11 @@ def network(
             bits=fixed,
         )
     ]
-    source = "stem"
+    source, block_of = "stem", dict[str, int]()
     for block, choice in zip(space.blocks, choices, strict=True):
-        layers += block_layers(block, operators[choice.operator], choice.bits, source)
+        own = block_layers(block, operators[choice.operator], choice.bits, source)
+        block_of |= {layer.name: block.index for layer in own}
+        layers += own
         source = layers[-1].name
     layers.append(
         Layer(
@@ -411,10 +428,13 @@ def network(
         )
     )
     c, h, w = shape
-    return Network(
-        input=Tensor(name=INPUT, channels=c, height=h, width=w, bits=8, signed=False),
-        layers=tuple(layers),
-        classes=tuple(classes),
+    return Placed(
+        network=Network(
+            input=Tensor(name=INPUT, channels=c, height=h, width=w, bits=8, signed=False),
+            layers=tuple(layers),
+            classes=tuple(classes),
+        ),
+        block_of=block_of,
     )
 
 

@@ -30,8 +30,8 @@ from autonba.search.training.datasets import Dataset
 from autonba.search.training.progress_log import Log
 from autonba.search.training.train import Tick
 
+from .joint import REFRESH, JointSearch, Method
 from .spaces import Choice, Space
-from .supernet import REFRESH, JointSearch, Method
 
 EVALUATED = 500  # validation images that a network is looked at with
 PASSES = 4  # forward passes that a step of alpha and beta is worth: two paths, and the way back

@@ -5,14 +5,20 @@ from __future__ import annotations
 import pytest
 
 from autonba.network import Network
-from benchmarks.networks import NETWORKS, multiplications, paper_network, weight_bits, with_weights
+from benchmarks.networks import (
+    NETWORKS,
+    multiplications,
+    paper_inner,
+    paper_network,
+    weight_bits,
+    with_weights,
+)
 
 
 def inner(network: Network) -> list[str]:
     """Convolutions of the blocks, without stem and classifier."""
-    return [
-        layer.name for layer in network.layers if layer.op == "conv" and layer.name.startswith("b")
-    ]
+    own = paper_inner()
+    return [layer.name for layer in network.layers if layer.op == "conv" and layer.name in own]
 
 
 def test_paper_network_is_the_authors() -> None:

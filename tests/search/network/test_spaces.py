@@ -203,3 +203,24 @@ def test_groups_are_shuffled_between_the_convolutions():
 def test_the_widest_bitwidth_is_the_last():
     assert spaces.parse("toy", SPACE.replace("[4, 6, 8]", "[8, 4, 6]")).bits == (4, 6, 8)
     assert spaces.fix(spaces.parse("toy", SPACE), bits=[7, 2]).bits == (2, 7)
+
+
+def test_a_network_tells_which_block_its_layers_stand_in():
+    """Also where a block is empty, is a convolution that changes the shape, or shuffles."""
+    space = spaces.parse("tiny", SPACE)
+    choices = [
+        Choice(operator=space.operators[n % len(space.operators)].name, bits=space.bits[0])
+        for n in range(len(space.blocks))
+    ]
+    for own in (choices, choices[::-1], [Choice(operator="skip", bits=4)] * len(choices)):
+        placed = spaces.place(space, own, (1, 8, 8), CLASSES)
+        names, source = ["stem"], "stem"
+        for block, choice in zip(space.blocks, own, strict=True):
+            operator = next(o for o in space.operators if o.name == choice.operator)
+            layers = spaces.block_layers(block, operator, choice.bits, source)
+            assert {n for n, b in placed.block_of.items() if b == block.index} == {
+                layer.name for layer in layers
+            }
+            names += [layer.name for layer in layers]
+            source = names[-1]
+        assert [*names, "head", "pool", "classifier"] == [n.name for n in placed.network.layers]

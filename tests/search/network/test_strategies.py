@@ -11,7 +11,7 @@ import torch
 from autonba.boards import find_board
 from autonba.search.accelerator import das, objectives
 from autonba.search.network import spaces, strategies
-from autonba.search.network.supernet import JointSearch, Method
+from autonba.search.network.joint import JointSearch, Method
 from autonba.search.settings import STRATEGIES
 from autonba.search.training.compute import Compute
 from autonba.search.training.datasets import Dataset, Split
