@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from autonba.accelerator import SINK, SOURCE, Accelerator, Chunk, Loops, Port
 from autonba.arithmetic import LOGIT_BITS, ceil_div, clog2, signed_width
-from autonba.cost import timing, widths
+from autonba.cost import fetch, timing, widths
 from autonba.errors import SpecError
 from autonba.golden import Weights, accumulator_range
 from autonba.network import (
@@ -373,6 +373,20 @@ class ChunkPlan:
         """Busy cycles of an image."""
         return sum(lp.busy for lp in self.layers)
 
+    def occupied(self, stream_bits: int) -> int:
+        """Cycles of an image with those in which streamed weights are waited for, as far as other
+        layers do not fill them.
+        """
+        word = ceil_div(self.chunk.weights_per_cycle * self.weight_bits, stream_bits)
+        return sum(
+            lp.tasks
+            * lp.nest.blocks
+            * int(fetch.block_cycles(lp.visits_per_block * lp.period, lp.beats * word))
+            if lp.streams
+            else lp.busy
+            for lp in self.layers
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
@@ -390,6 +404,11 @@ class Plan:
     def bottleneck(self) -> int:
         """Busy cycles an image of the busiest chunk: the steady-state bound."""
         return max(chunk.busy for chunk in self.chunks)
+
+    @property
+    def pace(self) -> int:
+        """Cycles an image that a search goes by: those of the busiest chunk, waiting included."""
+        return max(chunk.occupied(self.accelerator.stream_bits) for chunk in self.chunks)
 
     def memory(self, name: str) -> MemoryPlan:
         """The memory called `name`."""
@@ -425,8 +444,8 @@ def word_nest(
             f"layer {layer.name!r}: allocation of a max_pool must be a depthwise chunk with one tap"
             f" and without packed multipliers, not {chunk.name!r}"
         )
-    nest = _word_nest(groups, chunk.out_lanes, chunk.in_lanes, input_order, output_order)
-    if chunk.kind == "depthwise" and not _lanes_meet(
+    nest = lane_nest(groups, chunk.out_lanes, chunk.in_lanes, input_order, output_order)
+    if chunk.kind == "depthwise" and not lanes_meet(
         nest, chunk.out_lanes, input_order, output_order
     ):
         raise SpecError(
@@ -436,7 +455,7 @@ def word_nest(
     return nest
 
 
-def _lanes_meet(nest: WordNest, lanes: int, input_order: Order, output_order: Order) -> bool:
+def lanes_meet(nest: WordNest, lanes: int, input_order: Order, output_order: Order) -> bool:
     """Whether each output channel's input lies in its own lane of the one word that its block
     reads.
     """
@@ -465,7 +484,7 @@ def _depthwise_order(chunk: Chunk, input_order: Order, multiplier: int) -> Order
 
 
 @lru_cache(maxsize=65536)
-def _word_nest(
+def lane_nest(
     groups: int, out_lanes: int, in_lanes: int, input_order: Order, output_order: Order
 ) -> WordNest:
     blocks, words = ceil_div(len(output_order), out_lanes), ceil_div(len(input_order), in_lanes)

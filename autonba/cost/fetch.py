@@ -4,6 +4,10 @@ of fixed latency.
 
 from __future__ import annotations
 
+import numpy as np
+
+from autonba.cost.arrays import Whole
+
 STREAM_LATENCY = 40  # modelled cycles from a read address's handshake to its first data beat
 BURST_BEATS = 256  # AXI4, A3.4.1
 BOUNDARY = 4096  # bytes; no burst crosses a multiple of it (AXI4, A3.4.1)
@@ -18,6 +22,14 @@ def bursts(address: int, beats: int, beat_bytes: int) -> list[int]:
         lengths.append(length)
         address, beats = address + length * beat_bytes, beats - length
     return lengths
+
+
+def block_cycles(visits: Whole, beats: Whole) -> Whole:
+    """Cycles from block to block of a streamed layer in the long run, where each has `beats` beats
+    of weights and keeps the chunk busy for `visits` cycles: the longer of the two, since a block is
+    fetched while the one before it runs (`FetchModel`).
+    """
+    return np.maximum(visits + 1, beats + STREAM_LATENCY + 2)
 
 
 class FetchModel:

@@ -17,7 +17,7 @@ from autonba.cost.energy import energy_per_image
 from autonba.cost.resources import estimate
 from autonba.cost.schedule import simulate
 from autonba.errors import CapacityError
-from autonba.mapping import _word_nest, plan
+from autonba.mapping import lane_nest, plan
 from autonba.search.accelerator.engines import differentiable, random_search
 from autonba.search.accelerator.objectives import Goal
 from autonba.search.accelerator.stages.graph import StageGraph, undominated
@@ -208,7 +208,7 @@ def test_words_of_depthwise_layers_are_those_of_the_mapping() -> None:
         if channels > 1:
             assert (
                 depthwise_words(channels, out, into)
-                == _word_nest(channels, out, into, order, order).words
+                == lane_nest(channels, out, into, order, order).words
             )
 
 
