@@ -1,0 +1,1 @@
+"""Engines that search the accelerator of a network: one file each."""

@@ -1,0 +1,146 @@
+"""The staged spaces: accelerators whose chunks run a stage of consecutive layers each, where the
+best can be found by column generation and proven.
+
+A staged space is part of the whole one. There is one for each set of layers that stream their
+weights: none, or those whose maps are at most so high.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from autonba.errors import CapacityError, SpecError
+from autonba.search.accelerator.accelerator_problem import AcceleratorProblem
+from autonba.search.accelerator.factors import PORTS
+from autonba.search.accelerator.objectives import Goal
+from autonba.search.accelerator.record import Points, Record
+from autonba.search.accelerator.stages.approach import approach
+from autonba.search.accelerator.stages.problem import StagedProblem, accelerator
+from autonba.search.accelerator.stages.proof import Bound, least_needs, prove
+from autonba.search.accelerator.stages.response import StageResponse
+from autonba.search.accelerator.stages.tables import StageTables
+
+from .differentiable import Differentiable
+from .engine import Engine
+
+DRAWS = 40  # of gamma, from whose best column generation starts
+EVALUATIONS = 60_000  # of a staged space
+TIGHTER = 4  # searches of a staged space, each with the limits tightened that the costs exceeded
+SPARE = 0.998  # of a limit that is tightened
+PORT = 128  # bits of the ports that stream
+STARTS = 4
+
+
+class Staged(Engine):
+    """One staged space after another; of each the best that column generation finds, and with
+    `proofs` the optimum, if it is proven in `seconds` of CPU time.
+
+    `bound` is what is known of the optimum of the space that streams nothing.
+    """
+
+    def __init__(
+        self,
+        record: Record,
+        *,
+        seed: int,
+        proofs: bool = False,
+        seconds: float | None = None,
+        tables: StageTables | None = None,
+    ) -> None:
+        super().__init__(record, seed=seed)
+        assert isinstance(record.problem, AcceleratorProblem)
+        self.problem, self.proofs, self.seconds = record.problem, proofs, seconds
+        self.own_tables = tables
+        self.bound: Bound | None = None
+        self.waiting = self.streamed_sets(self.problem)
+
+    @staticmethod
+    def streamed_sets(problem: AcceleratorProblem) -> list[frozenset[str]]:
+        """Layers that stream in each staged space."""
+        layers = problem.layers
+        found = [frozenset[str]()]
+        if not problem.space.streams:
+            return found
+        able = {
+            lp.layer.name: lp.out.height
+            for lp in layers.plans
+            if lp.layer.op == "conv" and lp.groups == 1 and not lp.layer.raw
+        }
+        heights = sorted(set(able.values()))
+        for most in heights[: 1 + len(heights) // 2]:
+            found.append(frozenset(name for name, height in able.items() if height <= most))
+        return found
+
+    def propose(self) -> Tensor:
+        while self.waiting:
+            choice_BF = self._best_of(self.waiting.pop(0))
+            if len(choice_BF):
+                return choice_BF
+        return torch.zeros(0, len(self.problem.sizes), dtype=torch.int64)
+
+    def learn(self, choice_BF: Tensor, points: Points) -> None:
+        pass
+
+    def _best_of(self, streamed: frozenset[str]) -> Tensor:
+        """The best candidates (B, F) of one staged space: better and better ones."""
+        problem = self.problem
+        limits = {n: limit for n, limit in problem.goal.limits.items() if n != "dram"}
+        try:
+            if self.own_tables is not None and not streamed:
+                tables = self.own_tables
+            else:
+                tables = StageTables(
+                    problem.layers.network, problem.family, streamed=streamed, port=PORT
+                )
+        except CapacityError:
+            return torch.zeros(0, len(problem.sizes), dtype=torch.int64)
+        found: list[Tensor] = []
+        for _ in range(TIGHTER):
+            staged = StagedProblem(tables, Goal(weights=problem.goal.weights, limits=limits))
+            least = least_needs(staged)
+            if any(least[name] > limit for name, limit in limits.items()):
+                break
+            choices = self._search(staged, prove_it=not streamed)
+            if not choices:
+                break
+            found += choices
+            costs = problem.evaluate(choices[-1][None])
+            excess = {
+                name: float(costs.metric(name)[0]) / limit
+                for name, limit in problem.goal.limits.items()
+                if float(costs.metric(name)[0]) > limit
+            }
+            if not excess:
+                break
+            for name, ratio in excess.items():
+                if name in limits:
+                    limits[name] *= SPARE / ratio
+                else:  # bits a cycle of DRAM: fewer with longer periods
+                    most = limits.get("cycles", math.inf)
+                    limits["cycles"] = most
+        return torch.stack(found) if found else torch.zeros(0, len(problem.sizes)).long()
+
+    def _search(self, staged: StagedProblem, *, prove_it: bool) -> list[Tensor]:
+        """Choices of the whole space that stand for the best of a staged one, the best last."""
+        record = Record(staged, evaluations=EVALUATIONS * 4, seconds=None)
+        seed = int(torch.randint(2**31, (), generator=self.generator))
+        draws = Differentiable(record, seed=seed, steps=DRAWS, finish=False)
+        while draws.drawn < DRAWS and record.left and not draws.gamma.settled:
+            draws.step()
+        starts_BF = torch.cat([draws.gamma.likeliest, draws.champions_BF[:STARTS]])
+        approach(record, StageResponse(staged), starts_BF, self.generator)
+        found = record.found()
+        if self.proofs and prove_it:
+            try:
+                found, self.bound = prove(staged, found, seconds=self.seconds)
+            except (CapacityError, SpecError):  # none, or not of the sort that can be proven
+                pass
+        if not found.feasible:
+            return []
+        bare = accelerator(staged.tables, staged.decode(found.choice))
+        return [self.problem.choice(bare)]
