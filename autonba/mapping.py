@@ -407,12 +407,23 @@ class Plan:
 
     @property
     def pace(self) -> int:
-        """Cycles an image that a search goes by: those of the busiest chunk, waiting included."""
-        return max(chunk.occupied(self.accelerator.stream_bits) for chunk in self.chunks)
+        """Cycles an image that a search goes by: those of the busiest chunk, waiting included, or of
+        the image's way in or the result's way out.
+        """
+        busy = (chunk.occupied(self.accelerator.stream_bits) for chunk in self.chunks)
+        return max(*busy, ends(self.network))
 
     def memory(self, name: str) -> MemoryPlan:
         """The memory called `name`."""
         return next(memory for memory in self.memories if memory.name == name)
+
+
+def ends(network: Network) -> int:
+    """Cycles of an image's way in, a pixel each, or of its result's way out, whichever are more."""
+    image, out = network.input, network.output
+    return max(
+        image.height * image.width, timing.OUTPUT_WORD * out.height * out.width * out.channels
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -27,12 +27,12 @@ from autonba.pipeline import ADDRESS_STAGES, GROUP_TO_WRITE
 from autonba.weight_image import block_beats
 
 from .fetch import STREAM_LATENCY, FetchModel
+from .timing import OUTPUT_WORD
 
 # from the cycle whose tokens are looked at to the cycle that offers the task to the sequencer
 LOOK_TO_OFFER = 3
 TOKEN_DELAY = 1  # a token pulse is seen by the counters' readers one cycle later
 INPUT_COMMIT = 1  # from a row's last pixel to its write
-OUTPUT_WORD = 3  # cycles of a result word: address, read, send
 LONGEST_RUN = 4096  # images among which a state must repeat
 _NEVER = -(10**9)
 

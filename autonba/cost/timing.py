@@ -11,6 +11,8 @@ import numpy as np
 
 from .arrays import Whole, divided_up, log2_up
 
+OUTPUT_WORD = 3  # cycles of a result word: address, read, send
+
 
 def beats(kernel_rows: Whole, kernel_columns: Whole, taps: Whole, words: Whole) -> Whole:
     """Multiply cycles of a visit."""

@@ -17,7 +17,8 @@ from autonba.boards import Family
 from autonba.cost import fetch, logic, timing
 from autonba.cost.arrays import bit_length, divided_up
 from autonba.cost.energy import HOROWITZ_45NM, Datapath
-from autonba.cost.schedule import OUTPUT_WORD
+from autonba.cost.timing import OUTPUT_WORD
+from autonba.mapping import ends as ends_of
 
 from . import chunks
 from .chunks import Arrays, Needs, Words
@@ -148,7 +149,6 @@ class _Evaluation:
     def _memories(self) -> None:
         layers, c = self.layers, self.c
         count, chunks = self.count, self.chunks
-        outside = len(layers)  # the image's writer and the result's reader
         ends = np.concatenate([c.chunk, np.full((count, 1), chunks)], axis=1)
         writer, reader = ends[:, layers.writer], ends[:, layers.reader]  # (B, E)
         some = np.concatenate([self.rows, np.ones((count, 1), dtype=np.int64)], axis=1)
@@ -219,7 +219,6 @@ class _Evaluation:
         np.maximum.at(waiting, to_n[own & residual], operand[own & residual])
         self.input_bits, self.packed_bits, self.residual_bits = plain, packed, waiting
         self.alive, self.image, self.result = alive, image, result
-        assert outside == len(layers)
 
     # Costs
 
@@ -277,7 +276,7 @@ class _Evaluation:
         busy = np.zeros(self.count * self.chunks)
         busy[self.place] = self._sum(self.busy_BL)
         busy = busy.reshape(self.count, self.chunks)
-        cycles = busy.max(axis=1)
+        cycles = np.maximum(busy.max(axis=1), float(ends_of(layers.network)))
         energy_BL, ends = self._energy(found.path)
         fill_BL = self.busy_BL * np.minimum(layers.kernel_rows / layers.source_height, 1.0)
         streamed = (self.load_BL * self.port[:, None]).sum(axis=1)

@@ -7,13 +7,13 @@ numbers of ROWS.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
 
-from autonba.accelerator import Accelerator, Buffer, Chunk
+from autonba.accelerator import Accelerator, Buffer, Chunk, Loops
 from autonba.arithmetic import LOGIT_BITS, RESIDUAL_MULTIPLIER_BITS, clog2
 from autonba.cost.control import address_bits, row_tables
 from autonba.errors import SpecError
@@ -21,7 +21,7 @@ from autonba.mapping import LayerPlan, Order, RowPattern, lane_nest, lanes_meet,
 from autonba.mapping import required_buffers as least_buffers
 from autonba.network import Network
 
-from .factors import IN_LANES, OUT_LANES, ROWS, WHOLE
+from .factors import IN_LANES, LOOPS, OUT_LANES, ROWS, STREAMED, WHOLE
 from .memories import most_rows_needed
 
 Ints = npt.NDArray[np.int64]
@@ -29,9 +29,11 @@ Truths = npt.NDArray[np.bool_]
 IMPOSSIBLE = 1 << 40  # words that a layer reads on a chunk that cannot run it
 
 
-def natural_plans(network: Network) -> list[LayerPlan]:
+def natural_plans(
+    network: Network, streamed: frozenset[str] = frozenset()
+) -> list[LayerPlan]:
     """Plans of all layers with the orders of channels that they have on every accelerator of the
-    space.
+    space; tasks of those that are `streamed` are whole maps.
     """
     one = Chunk(name="one", kind="conv", out_lanes=64, in_lanes=64, drain_lanes=1, multiplier="lut")
     pool = Chunk(
@@ -42,15 +44,24 @@ def natural_plans(network: Network) -> list[LayerPlan]:
         for layer in network.layers
         if layer.op != "shuffle"
     }
+    tensors = network.tensors
+    loops = {name: whole_map(tensors[name].height) for name in streamed}
     bare = Accelerator(
-        chunks=tuple(c for c in (one, pool) if c.name in allocation.values()), allocation=allocation
+        chunks=tuple(c for c in (one, pool) if c.name in allocation.values()),
+        allocation=allocation,
+        loops=loops,
     )
     buffers = tuple(
         Buffer(tensor=t, reader=r, port=p, rows=n)
         for (t, r, p), n in least_buffers(network, bare).items()
     )
-    whole = Accelerator(chunks=bare.chunks, allocation=allocation, buffers=buffers)
+    whole = replace(bare, buffers=buffers)
     return list(plan(network, whole).layers.values())
+
+
+def whole_map(height: int) -> Loops:
+    """Loops of a layer whose weights are streamed once an image."""
+    return replace(LOOPS[STREAMED], rows=height)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,10 +132,10 @@ def tabulate(
         edges.append((number.get(lp.root, count), n, False, lp.source, patterns[n]))
         if lp.residual_root is not None:
             tensor = tensors[lp.residual_root]
-            own = [_residual_pattern(lp.out.height, r) for r in rows[n].tolist()]
+            own = [residual_pattern(lp.out.height, r) for r in rows[n].tolist()]
             edges.append((number.get(lp.residual_root, count), n, True, tensor, own))
     last = network.output
-    edges.append((count - 1, count, False, last, [_residual_pattern(last.height, 1)] * len(ROWS)))
+    edges.append((count - 1, count, False, last, [residual_pattern(last.height, 1)] * len(ROWS)))
     kept = {(w, p): [] for w, _, p, _, _ in edges}  # type: dict[tuple[int, bool], list[int]]
     twins = []
     for e, (writer, reader, port, _, _) in enumerate(edges):
@@ -162,7 +173,7 @@ def tabulate(
             lambda lp: LOGIT_BITS if lp.layer.raw else lp.out.bits + (not lp.out.signed)
         ),
         residual=np.array([lp.residual_root is not None for lp in plans]),
-        residual_factor=of_layers(_residual_factor),
+        residual_factor=of_layers(residual_factor_bits),
         writer=np.array([e[0] for e in edges]),
         reader=np.array([e[1] for e in edges]),
         at_residual=np.array([e[2] for e in edges]),
@@ -195,11 +206,13 @@ def _pattern(lp: LayerPlan, rows: int) -> RowPattern:
     )
 
 
-def _residual_pattern(height: int, rows: int) -> RowPattern:
+def residual_pattern(height: int, rows: int) -> RowPattern:
+    """Rows of a residual, or of the result, that tasks of so many rows read."""
     return RowPattern(rows=height, tasks=height // rows, span=rows, step=rows, padding=0)
 
 
-def _residual_factor(lp: LayerPlan) -> int:
+def residual_factor_bits(lp: LayerPlan) -> int:
+    """Bits of r; the most it can have where it is not known yet."""
     if lp.residual_root is None:
         return 0
     return lp.layer.residual_multiplier.bit_length() or RESIDUAL_MULTIPLIER_BITS

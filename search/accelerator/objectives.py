@@ -8,7 +8,7 @@ Suffix B: candidates.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -18,7 +18,8 @@ from autonba.boards import Board
 from autonba.errors import SpecError
 
 RESOURCES = ("dsp", "bram", "lut", "ff")
-METRICS = ("cycles", "latency", "energy", *RESOURCES, "multipliers")  # what a limit may hold
+# what a limit may hold; dram: bits a cycle
+METRICS = ("cycles", "latency", "energy", *RESOURCES, "multipliers", "dram")
 OBJECTIVES: Mapping[str, Mapping[str, float]] = {
     "throughput": {"cycles": 1.0},
     "latency": {"latency": 1.0},
@@ -37,14 +38,25 @@ THRIFT = 0.02
 class Costs:
     """Of each candidate (B,), float64: steady-state `cycles` an image, `latency` of the first image
     in cycles, `energy` of an
-    image in pJ, and `resources`: dsp, bram, lut, ff, multipliers. `busy` (B, parts), where there is
-    one, holds the cycles of the parts whose largest is `cycles`."""
+    image in pJ, and `resources`: dsp, bram, lut, ff, multipliers, dram. `busy` (B, parts), where
+    there is one, holds the cycles of the parts whose largest is `cycles`."""
 
     cycles: Tensor
     latency: Tensor
     energy: Tensor
     resources: Mapping[str, Tensor]
     busy: Tensor | None = None
+
+    @classmethod
+    def join(cls, parts: Sequence[Costs]) -> Costs:
+        """Costs of all candidates of `parts` in a row, without `busy`."""
+        names = parts[0].resources
+        return cls(
+            cycles=torch.cat([p.cycles for p in parts]),
+            latency=torch.cat([p.latency for p in parts]),
+            energy=torch.cat([p.energy for p in parts]),
+            resources={n: torch.cat([p.resources[n] for p in parts]) for n in names},
+        )
 
     def metric(self, name: str) -> Tensor:
         """One of METRICS."""

@@ -30,6 +30,7 @@ class Points:
     value: Tensor
     score: Tensor
     feasible: Tensor
+    costs: Costs
 
     @property
     def rank(self) -> Tensor:
@@ -79,6 +80,7 @@ class Record:
                 value=torch.cat([p.value for p in parts]),
                 score=torch.cat([p.score for p in parts]),
                 feasible=torch.cat([p.feasible for p in parts]),
+                costs=Costs.join([p.costs for p in parts]),
             )
         )
 
@@ -86,7 +88,10 @@ class Record:
         """Count candidates whose costs are known, and keep the best."""
         goal = self.problem.goal
         points = Points(
-            value=goal.value(costs), score=goal.score(costs), feasible=goal.feasible(costs)
+            value=goal.value(costs),
+            score=goal.score(costs),
+            feasible=goal.feasible(costs),
+            costs=costs,
         )
         self.count += len(choice_BF)
         rank = points.rank

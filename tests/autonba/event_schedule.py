@@ -15,7 +15,6 @@ from autonba.cost.fetch import STREAM_LATENCY
 from autonba.cost.schedule import (
     INPUT_COMMIT,
     LOOK_TO_OFFER,
-    OUTPUT_WORD,
     TOKEN_DELAY,
     beat_to_commit,
 )

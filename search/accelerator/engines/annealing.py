@@ -197,8 +197,6 @@ class Annealing(Engine):
         new = [g for g in dict.fromkeys(groups) if (g, port) not in self.tables]
         if not new:
             return
-        if len(self.tables) > KEPT:
-            self.tables.clear()
         own = [self._rows(group, port) for group in new]
         columns = [np.concatenate([part[n] for part in own]) for n in range(len(own[0]))]
         widths = self._needs(new)
@@ -363,8 +361,10 @@ class Annealing(Engine):
     def choices(self, states: Sequence[State]) -> Ints:
         """Choices (B, F) that stand for states."""
         space, layers = self.problem.space, self.layers
-        for state in states:
-            self.fill(state.groups, state.port)
+        if len(self.tables) > KEPT:
+            self.tables.clear()
+        for port in {state.port for state in states}:
+            self.fill([g for state in states if state.port == port for g in state.groups], port)
         found = np.zeros((len(states), len(space.sizes)), dtype=np.int64)
         parts = space.parts(found)  # views
         whole = ROWS.index(WHOLE)

@@ -8,15 +8,12 @@ weights: none, or those whose maps are at most so high.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from autonba.errors import CapacityError, SpecError
 from autonba.search.accelerator.accelerator_problem import AcceleratorProblem
-from autonba.search.accelerator.factors import PORTS
 from autonba.search.accelerator.objectives import Goal
 from autonba.search.accelerator.record import Points, Record
 from autonba.search.accelerator.stages.approach import approach
@@ -94,9 +91,7 @@ class Staged(Engine):
             if self.own_tables is not None and not streamed:
                 tables = self.own_tables
             else:
-                tables = StageTables(
-                    problem.layers.network, problem.family, streamed=streamed, port=PORT
-                )
+                tables = StageTables(problem.layers, problem.family, streamed, PORT)
         except CapacityError:
             return torch.zeros(0, len(problem.sizes), dtype=torch.int64)
         found: list[Tensor] = []

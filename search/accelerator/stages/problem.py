@@ -268,11 +268,6 @@ def accelerator(tables: StageTables, stages: list[Stage]) -> Accelerator:
         chunks=tuple(chunks),
         allocation={name: allocation[name] for name in order},
         buffers=tuple(buffers),
+        loops={lp.layer.name: lp.loops for lp in tables.plans if lp.streams},
+        stream_bits=tables.stream_bits,
     )
-
-
-def staged_problem(
-    network: Network, family: Family, goal: Goal, *, most: int = MOST_STAGES
-) -> StagedProblem:
-    """The problem of choosing an accelerator for `network`."""
-    return StagedProblem(StageTables(network, family), goal, most)

@@ -100,25 +100,3 @@ def depthwise_shapes() -> DepthwiseShapes:
 def _classes(*columns: Ints) -> Ints:
     found: Ints = np.unique(np.stack(columns), axis=1, return_inverse=True)[1].reshape(-1)
     return found
-
-
-def depthwise_words(channels: int, out_lanes: int, in_lanes: int) -> int:
-    """Words that a block of a conv chunk reads of a depthwise layer, channels in order
-    (`autonba.mapping.word_nest`).
-    """
-    blocks, words = ceil_div(channels, out_lanes), ceil_div(channels, in_lanes)
-    block = np.arange(blocks)
-    first, last = (
-        block * out_lanes // in_lanes,
-        (np.minimum((block + 1) * out_lanes, channels) - 1) // in_lanes,
-    )
-    best = words
-    for groups in range(1, blocks + 1):
-        if blocks % groups:
-            continue
-        low, high = first.reshape(groups, -1).min(axis=1), last.reshape(groups, -1).max(axis=1)
-        run = int(high[0] - low[0] + 1)
-        start = np.arange(groups) * (int(low[1] - low[0]) if groups > 1 else 0)
-        if (low >= start).all() and (high < start + run).all() and int(start[-1]) + run <= words:
-            best = min(best, run)
-    return best

@@ -20,14 +20,14 @@ import numpy as np
 from autonba.boards import Family
 from autonba.cost import logic, timing
 from autonba.cost.arrays import log2_up
-from autonba.cost.schedule import OUTPUT_WORD
-from autonba.mapping import LayerPlan
-from autonba.network import Network
+from autonba.cost.timing import OUTPUT_WORD
+from autonba.mapping import LayerPlan, ends
+from autonba.search.accelerator.layers import Layers, natural_plans
 
-from .chunks import Nests, Options, chunk_costs, chunk_widths, conv_nests, depthwise_nests
+from .chunks import Nests, Options, chunk_costs, chunk_needs, conv_nests, depthwise_nests
 from .memories import KIND, Memories, Traffic, memory_costs
 from .shapes import DRAIN_LANES, MULTIPLIERS, Floats, Ints, conv_shapes, depthwise_shapes
-from .variants import MEMORIES, cut_points, lag_rows, natural_plans, variants
+from .variants import MEMORIES, cut_points, lag_rows, variants
 
 COMPONENTS = ("dsp", "bram", "lut", "ff", "energy", "lag", "multipliers")
 DSP, BRAM, LUT, FF, ENERGY, LAG, COUNT = range(len(COMPONENTS))
@@ -52,13 +52,16 @@ class StageTables:
     LUT and energy of the memories there, and energy of a beat of the conv chunk's reading.
     """
 
-    network: Network
+    layers: Layers
     family: Family
+    streamed: frozenset[str] = frozenset()  # layers whose weights come from DRAM
+    stream_bits: int = 128  # of the ports that they come through
     plans: list[LayerPlan] = field(init=False)
     cuts: list[int] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.plans = natural_plans(self.network)
+        self.network = self.layers.network
+        self.plans = natural_plans(self.network, self.streamed)
         self.cuts = cut_points(self.plans)
         self.shapes, self.depthwise_shapes = conv_shapes(), depthwise_shapes()
         found = variants(self.network, self.plans, self.cuts)
@@ -69,12 +72,7 @@ class StageTables:
         self._fill()
         self.fixed = np.zeros(len(COMPONENTS))  # what every accelerator takes beside its stages
         output = self.network.output
-        self.least_period = float(
-            max(
-                self.network.input.height * self.network.input.width,
-                OUTPUT_WORD * output.height * output.width * output.channels,
-            )
-        )
+        self.least_period = float(ends(self.network))
         edges = sum(1 + (lp.residual_root is not None) for lp in self.plans) + 1
         self.fixed[LUT], self.fixed[FF] = (
             np.rint(logic.top(0, len(self.plans), edges, self.family, kind)) for kind in logic.KINDS
@@ -94,8 +92,11 @@ class StageTables:
             if own not in lags:
                 lags[own] = lag_rows(plans, range(*own))
             lag[v, own[0] : own[1]] = lags[own]
-        nests = {"a": conv_nests(plans, conv), "d": depthwise_nests(plans, depthwise)}
-        widths = {kind: chunk_widths(plans, stages, kind) for kind in ("a", "d")}
+        nests = {
+            "a": conv_nests(self.layers, plans, conv, self.stream_bits),
+            "d": depthwise_nests(self.layers, plans, depthwise),
+        }
+        needs = {kind: chunk_needs(plans, stages, kind) for kind in ("a", "d")}
         count, kinds = len(conv.out), len(MULTIPLIERS)
         shape = np.repeat(np.arange(count), kinds)
         options = {
@@ -120,10 +121,17 @@ class StageTables:
                 depthwise.multiplier,
             ),
         }
-        self.options, self.widths = options, widths
+        self.options, self.needs = options, needs
         (self.conv_busy, self.conv), (self.depthwise_busy, self.depthwise) = (
             chunk_costs(
-                options[k], nests[k], widths[k], plans, member[k], lag * member[k], self.family
+                options[k],
+                nests[k],
+                needs[k],
+                plans,
+                member[k],
+                lag * member[k],
+                self.family,
+                self.stream_bits,
             )
             for k in "ad"
         )
@@ -136,7 +144,7 @@ class StageTables:
         traffic = Traffic(self.plans, self.stages)
         conv, depthwise = self.options["a"], self.options["d"]
         beats = {key: traffic.reads[key] @ nests[key[1]].reads for key in MEMORIES if key[1] != "o"}
-        stride = {kind: np.maximum(self.widths[kind].stride, 1)[:, None] for kind in ("a", "d")}
+        stride = {kind: np.maximum(self.needs[kind].stride, 1)[:, None] for kind in ("a", "d")}
 
         def banks(options: Options, kind: str) -> Ints:
             found: Ints = log2_up(timing.banks(options.columns, stride[kind], options.taps))
@@ -180,7 +188,7 @@ class StageTables:
 
         self.port, self.depthwise_port = self.shapes.port[conv.shape], self.depthwise_shapes.port
         p, q = (np.unique(port, return_index=True)[1] for port in (self.port, self.depthwise_port))
-        split = np.flatnonzero(self.widths["d"].layers)[:, None, None]
+        split = np.flatnonzero(self.needs["d"].layers)[:, None, None]
         w_p, r_p, b_p = log2_up(conv.drain[p]), log2_up(conv.into[p]), banks(conv, "a")[:, p]
         w_q, r_q, b_q = (
             log2_up(depthwise.drain[q]),

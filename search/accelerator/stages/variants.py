@@ -7,14 +7,13 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Literal
 
-from autonba.accelerator import Accelerator, Buffer, Chunk
 from autonba.arithmetic import ceil_div
-from autonba.cost.buffers import RESIDUAL_ROWS
-from autonba.mapping import LayerPlan, RowPattern, plan, required_buffers
+from autonba.mapping import LayerPlan, RowPattern
 from autonba.network import INPUT, Network, Tensor
+from autonba.search.accelerator.layers import residual_pattern
+from autonba.search.accelerator.memories import assumed_rows, most_rows_needed
 
 MOST_CUTS = 32  # cut points; of more, those next to the least work are dropped
 # cut points up to which depthwise convolutions may also run on a conv chunk; larger networks have
@@ -27,32 +26,11 @@ MEMORIES = (
 )
 
 
-def natural_plans(network: Network) -> list[LayerPlan]:
-    """Plans of all layers with their channel orders."""
-    one = Chunk(name="one", kind="conv", out_lanes=64, in_lanes=64, drain_lanes=1, multiplier="lut")
-    pool = Chunk(
-        name="pool", kind="depthwise", out_lanes=1, in_lanes=1, drain_lanes=1, multiplier="lut"
-    )
-    allocation = {
-        layer.name: "pool" if layer.op == "max_pool" else "one"
-        for layer in network.layers
-        if layer.op != "shuffle"
-    }
-    bare = Accelerator(
-        chunks=tuple(c for c in (one, pool) if c.name in allocation.values()), allocation=allocation
-    )
-    least = required_buffers(network, bare)
-    buffers = tuple(Buffer(tensor=t, reader=r, port=p, rows=n) for (t, r, p), n in least.items())
-    return list(
-        plan(
-            network, Accelerator(chunks=bare.chunks, allocation=allocation, buffers=buffers)
-        ).layers.values()
-    )
-
-
 def is_depthwise(lp: LayerPlan) -> bool:
     """Whether a layer belongs on a depthwise chunk where there is one."""
-    return lp.layer.is_depthwise and lp.groups == lp.source.channels
+    return (
+        lp.layer.is_depthwise and lp.groups == lp.source.channels == lp.out.channels
+    )
 
 
 def layer_macs(lp: LayerPlan) -> int:
@@ -127,20 +105,19 @@ def variants(
                 ).append(lp.pattern)
                 if lp.residual_root is not None:
                     place = home.get(number.get(lp.residual_root, -1), "x"), home[n], "residual"
-                    height = lp.out.height
                     patterns.setdefault((place, lp.residual_root), []).append(
-                        RowPattern(rows=height, tasks=height, span=1, step=1, padding=0)
+                        residual_pattern(lp.out.height, lp.loops.rows)
                     )
             if last == len(plans):
-                height = network.output.height
                 patterns[(home[last - 1], "o", "main"), plans[-1].layer.name] = [
-                    RowPattern(rows=height, tasks=height, span=1, step=1, padding=0)
+                    residual_pattern(network.output.height, 1)
                 ]
             memories: dict[tuple[str, str, str], list[tuple[Tensor, int]]] = {}
             for (place, root), readings in patterns.items():
-                memories.setdefault(place, []).append(
-                    (tensors[root], buffer_rows(readings, place[2] == "residual"))
-                )
+                written = plans[number[root]].loops.rows if root in number else 1
+                least = max(written, *map(most_rows_needed, readings))
+                rows = assumed_rows(least, written, tensors[root].height, place[2] == "residual")
+                memories.setdefault(place, []).append((tensors[root], int(rows)))
             found[i, j, split] = Variant(
                 first,
                 last,
@@ -151,19 +128,6 @@ def variants(
                 "d" if home[last - 1] == "d" else "a",
             )
     return found
-
-
-def buffer_rows(readings: Sequence[RowPattern], residual: bool) -> int:
-    """Rows of a buffer: the fewest that its readers can work with, and some to spare."""
-    least = max(map(_most_needed, readings))
-    if residual:
-        return min(RESIDUAL_ROWS, readings[0].rows + 2)
-    return least + 1 if least < 3 else least
-
-
-@cache
-def _most_needed(pattern: RowPattern) -> int:
-    return max(pattern.need(t) for t in range(pattern.tasks))
 
 
 def lag_rows(plans: Sequence[LayerPlan], own: range) -> list[int]:
