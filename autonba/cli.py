@@ -308,18 +308,18 @@ def search(
     epilog=(
         "\b\nExample:\n  autonba search-accel network.json --board ulx3s-85f -o accelerator.json\n "
         " autonba search-accel build --board pynq-z2 --objective energy --min-fps 2000 --max-dsp"
-        " 100\n  autonba search-accel network.json --board zc706 --engine exact --json"
+        " 100\n  autonba search-accel network.json --board zc706 --max-dram 64 --json"
     ),
 )
 @click.argument("network", type=click.Path(path_type=Path), metavar="NETWORK.json")
 @click.option("--board", required=True, help="Board to fit; `autonba boards` lists them.")
 @click.option(
     "--engine",
-    default="das",
+    default="auto",
     show_default=True,
     help=(
-        "'das' (differentiable), 'random', 'evolutionary', or 'exact', which also proves the"
-        " optimum."
+        "'auto' (staged spaces with proofs, then annealing), or one alone: 'exact' (staged spaces),"
+        " 'das' (differentiable), 'annealing', 'evolutionary', 'random'."
     ),
 )
 @click.option(
@@ -337,6 +337,11 @@ def search(
 @click.option("--max-bram", type=FINITE, help="Use at most this many 18 Kbit memory blocks.")
 @click.option("--max-lut", type=FINITE, help="Use at most this many look-up tables.")
 @click.option("--max-ff", type=FINITE, help="Use at most this many flip-flops.")
+@click.option(
+    "--max-dram",
+    type=FINITE,
+    help="Weights may be streamed from DRAM, with so many bits a cycle.  [default: none]",
+)
 @click.option("--clock-mhz", type=FINITE, help="Clock of the design.  [default: the board's]")
 @click.option(
     "--seed",
@@ -348,7 +353,7 @@ def search(
 @click.option(
     "--seconds",
     type=ABOVE_ZERO,
-    help="CPU-seconds that a proof may take.  [default: any]",
+    help="CPU-seconds that a search may take.  [default: as many as it takes; proofs 30]",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON alone.")
 @click.option(

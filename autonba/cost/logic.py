@@ -37,6 +37,7 @@ __all__ = [
     "array",
     "coefficients",
     "control",
+    "margin",
     "memory",
     "model",
     "nearest_held_out",
@@ -74,6 +75,14 @@ def nearest_held_out(
             row["name"],
         ),
     )[:count]
+
+
+def margin(family: Family, kind: Logic) -> float:
+    """The factor by which the model was low on the held-out design that it fits worst, at least
+    1.
+    """
+    rows = model(family)["held_out"]
+    return max(1.0, *(row[kind]["synthesized"] / row[kind]["predicted"] for row in rows))
 
 
 @cache

@@ -5,16 +5,20 @@ goal.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from autonba.accelerator import Accelerator
 from autonba.boards import Family
 
+from autonba.mapping import ends
+
 from .evaluation import evaluate
+from .factors import COLUMNS, OUT_LANES, TAPS
 from .layers import Ints, Layers
 from .objectives import Costs, Goal
 from .space import AcceleratorSpace
@@ -32,12 +36,24 @@ class AcceleratorProblem:
     space: AcceleratorSpace
     goal: Goal
     family: Family
-    correction: Mapping[str, float]
+    correction: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def sizes(self) -> tuple[int, ...]:
         """Choices of each factor (F)."""
         return self.space.sizes
+
+    @property
+    def least_cycles(self) -> int:
+        """Cycles an image that no accelerator goes below: those of the image's way in, the result's
+        way out, or the slowest layer on a chunk of its own.
+        """
+        layers, out = self.layers, np.array(OUT_LANES)
+        blocks = -(-layers.channels[:, None] // out[-1])
+        words = np.minimum(layers.conv_words.min(axis=(1, 2)), layers.depthwise_words.min(axis=1))
+        beats = layers.kernel_rows * -(-layers.kernel_columns // max(TAPS)) * words
+        sets = layers.height * -(-layers.width // max(COLUMNS))
+        return max(int((sets * blocks[:, 0] * beats).max()), ends(layers.network))
 
     def evaluate(self, choice_BF: Tensor) -> Costs:
         """Costs of candidates given as choices (B, F)."""

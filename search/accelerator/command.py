@@ -46,6 +46,7 @@ def run(
     max_bram: float | None,
     max_lut: float | None,
     max_ff: float | None,
+    max_dram: float | None,
     clock_mhz: float | None,
     seed: int,
     seconds: float | None,
@@ -68,6 +69,7 @@ def run(
         max_latency_ms=max_latency_ms,
         max_energy_uj=max_energy_uj,
         resources={name: limit for name, limit in limits.items() if limit is not None},
+        dram=max_dram or 0.0,
     )
     name, network, weights = read_network(path)
     notes: list[str] = []
@@ -129,8 +131,8 @@ def _table(outcome: Outcome, found: Mapping[str, Any]) -> Iterator[str]:
             else f"not proven in time; none is below {proof['lower_bound']:.6g}"
         )
         yield (
-            f"optimum of the space: {proof['objective']:.6g} ({state}), gap of the accelerator"
-            f" {100 * proof['gap']:.2f} %"
+            f"optimum of the staged space: {proof['objective']:.6g} ({state}), gap of the"
+            f" accelerator {100 * proof['gap']:.2f} %"
         )
     yield (
         f"{found['search']['evaluations']} accelerators of the last search of"

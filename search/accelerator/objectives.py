@@ -9,12 +9,13 @@ Suffix B: candidates.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
 from autonba.boards import Board
+from autonba.cost import logic
 from autonba.errors import SpecError
 
 RESOURCES = ("dsp", "bram", "lut", "ff")
@@ -74,6 +75,8 @@ class Goal:
 
     weights: Mapping[str, float]
     limits: Mapping[str, float] = field(default_factory=dict)
+    # factors by which figures of a metric may be too low: those of LUT and FF on whole designs
+    margins: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for where, names in (("objective", self.weights), ("limits", self.limits)):
@@ -82,6 +85,12 @@ class Goal:
                     raise SpecError(
                         f"{where}: key must be one of {', '.join(METRICS)}, not {name!r}"
                     )
+
+    @property
+    def tightened(self) -> Goal:
+        """The same with the margins taken off the limits: what a search goes by."""
+        limits = {name: limit / self.margins.get(name, 1.0) for name, limit in self.limits.items()}
+        return replace(self, limits=limits, margins={})
 
     def value(self, costs: Costs) -> Tensor:
         """Logarithm of the objective alone (B,)."""
@@ -113,10 +122,10 @@ class Goal:
         return fits
 
     def excess(self, figures: Mapping[str, float]) -> dict[str, float]:
-        """need / limit of every limit that a design's exact `figures` exceed."""
+        """need / limit of every limit that a design's exact `figures` exceed, margins taken off."""
         return {
             name: figures[name] / max(limit, 1e-9)
-            for name, limit in self.limits.items()
+            for name, limit in self.tightened.limits.items()
             if figures[name] > limit * (1 + 1e-12)
         }
 
@@ -126,14 +135,14 @@ def goal(
     clock_mhz: float,
     *,
     objective: str | Mapping[str, float] = "throughput",
-    multipliers: int | None = None,
+    dram: float = 0.0,
     min_fps: float | None = None,
     max_latency_ms: float | None = None,
     max_energy_uj: float | None = None,
     resources: Mapping[str, float] | None = None,
 ) -> Goal:
     """The goal on a board at a clock: its resources, tightened by `resources`, and the user's
-    constraints.
+    constraints. Weights may be streamed with `dram` bits a cycle.
     """
     if isinstance(objective, str):
         if objective not in OBJECTIVES:
@@ -150,12 +159,15 @@ def goal(
     ):
         if value is not None and not value > 0:
             raise SpecError(f"{name} must be a number above 0, not {value!r}")
-    if multipliers is not None:
-        limits["multipliers"] = float(multipliers)
+    if not 0 <= dram < float("inf"):
+        raise SpecError(f"max_dram must be a number of bits a cycle from 0 on, not {dram!r}")
+    if dram:
+        limits["dram"] = dram
     if min_fps is not None:
         limits["cycles"] = clock_mhz * 1e6 / min_fps
     if max_latency_ms is not None:
         limits["latency"] = max_latency_ms * 1e-3 * clock_mhz * 1e6
     if max_energy_uj is not None:
         limits["energy"] = max_energy_uj * 1e6
-    return Goal(weights=dict(objective), limits=limits)
+    margins = {kind: logic.margin(board.family, kind) for kind in logic.KINDS}
+    return Goal(weights=dict(objective), limits=limits, margins=margins)

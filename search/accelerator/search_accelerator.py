@@ -1,8 +1,9 @@
-"""Accelerator search for a network that does not change: `autonba search-accel`.
+"""Accelerator search for a network that does not change: `autonba search-accel`, and the end of
+`autonba search`.
 
-An engine searches the staged space; what it finds gets its buffers and its exact figures. Where an
-exact figure exceeds a limit that the estimate kept, that limit is tightened and the search
-repeated. A design is returned only if it meets every limit.
+An engine searches; what it finds gets its buffers and its exact figures. Where an exact figure
+exceeds a limit that the estimate kept, that limit is tightened and the search repeated. A design is
+returned only if it meets every limit.
 """
 
 from __future__ import annotations
@@ -16,38 +17,36 @@ import torch
 
 from autonba.accelerator import Accelerator
 from autonba.boards import Board
-from autonba.cost.buffers import LOSS, size_buffers
-from autonba.cost.energy import energy_per_image
-from autonba.cost.resources import estimate
-from autonba.cost.schedule import simulate, steady_state
-from autonba.errors import CapacityError, DeadlockError, SpecError
+from autonba.errors import CapacityError, DeadlockError
 from autonba.golden import Weights
-from autonba.mapping import plan
 from autonba.network import Network
-from autonba.search.accelerator.stages.problem import StagedProblem, accelerator, staged_problem
-from autonba.search.accelerator.stages.proof import Bound, least_needs, prove
+from autonba.search.accelerator.engines import auto
+from autonba.search.accelerator.stages.problem import StagedProblem
+from autonba.search.accelerator.stages.proof import Bound, least_needs
+from autonba.search.accelerator.stages.tables import StageTables
 
-from .engines import differentiable, evolutionary, random_search
+from .accelerator_problem import AcceleratorProblem
+from .layers import tabulate
 from .objectives import RESOURCES, Costs, Goal
 from .problem import Found
+from .realize import Realized, realize
+from .space import AcceleratorSpace
 
-ENGINES = ("das", "random", "evolutionary", "exact")
-EVALUATIONS = 8_000  # for each design factor
 ATTEMPTS = 6  # searches, each with the limits tightened where the exact figures exceeded them
 SPARE = 0.998  # of a limit that is tightened
-SMALL_NETWORK = 14  # layers up to which buffers are sized without any loss of speed
-FEW_EVALUATIONS = 200_000  # of a search that only asks how much of one metric is needed
+FEW_MOVES = 400  # of a search that only asks how much of one metric is needed
+# of what the staged space needs at least, a limit below which no accelerator is looked for
+HOPELESS = 0.8
+FEW_SECONDS = 3.0  # of CPU time, for it
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """An accelerator with its buffers. `figures` are exact: "cycles" from image to image in the
-    long run, "latency" of the first image in cycles, "energy" of an image in pJ, and resources;
-    `predicted` is what the search took it for, `found` its way there, `bound` the proven optimum of
-    the space where it was asked for."""
+    """An accelerator with its exact figures; `predicted` is what the search took it for, `found`
+    its way there, `bound` what is proven of the staged space, where that was asked for.
+    """
 
-    accelerator: Accelerator
-    figures: Mapping[str, float]
+    realized: Realized
     predicted: Mapping[str, float]
     found: Found
     goal: Goal
@@ -55,15 +54,28 @@ class Outcome:
     bound: Bound | None
 
     @property
+    def accelerator(self) -> Accelerator:
+        """The accelerator."""
+        return self.realized.accelerator
+
+    @property
     def gap(self) -> float | None:
-        """How far the objective that the search predicted lies above the proven optimum, as a
-        fraction.
+        """How far the objective that the search predicted lies above the optimum of the staged
+        space, as a fraction; below 0 where the whole space has a better one.
         """
         return (
             None
             if self.bound is None
             else objective(self.goal, self.predicted) / self.bound.objective - 1
         )
+
+
+class OutOfReachError(CapacityError):
+    """A limit on `metric` that no accelerator found keeps."""
+
+    def __init__(self, metric: str, message: str) -> None:
+        super().__init__(message)
+        self.metric = metric
 
 
 def objective(goal: Goal, figures: Mapping[str, float]) -> float:
@@ -73,16 +85,11 @@ def objective(goal: Goal, figures: Mapping[str, float]) -> float:
     )
 
 
-def run_engine(
-    problem: StagedProblem, engine: str, *, seed: int, evaluations: int | None = None
-) -> Found:
-    """Run one of ENGINES; exact starts from what das found."""
-    budget = evaluations or EVALUATIONS * len(problem.sizes)
-    if engine == "random":
-        return random_search(problem, seed=seed, evaluations=budget)
-    if engine == "evolutionary":
-        return evolutionary(problem, seed=seed, evaluations=budget)
-    return differentiable(problem, seed=seed, evaluations=budget)
+def problem_of(network: Network, board: Board, goal: Goal) -> AcceleratorProblem:
+    """The problem of choosing an accelerator for `network`, margins taken off the limits."""
+    layers = tabulate(network)
+    space = AcceleratorSpace(len(layers), streams="dram" in goal.limits)
+    return AcceleratorProblem(layers, space, goal.tightened, board.family)
 
 
 def search_accelerator(
@@ -90,7 +97,7 @@ def search_accelerator(
     board: Board,
     goal: Goal,
     *,
-    engine: str = "das",
+    engine: str = "auto",
     seed: int = 1,
     weights: Weights | None = None,
     clock_mhz: float | None = None,
@@ -100,79 +107,56 @@ def search_accelerator(
     """The best accelerator found for `network` that meets every limit of `goal` with its exact
     figures.
 
-    `seconds` bounds the proof of engine "exact". Raises CapacityError that names the limit that
-    cannot be met, what is needed, and the limit.
+    `seconds` of CPU time bound each search. Raises OutOfReachError that names the limit that cannot
+    be met, what is needed, and the limit.
     """
-    if engine not in ENGINES:
-        raise SpecError(f"engine must be one of {', '.join(ENGINES)}, not {engine!r}")
+    auto.check(engine)
     torch.set_num_threads(1)  # its tensors are small: threads would only wait for each other
-    problem = staged_problem(network, board.family, goal)
+    problem = problem_of(network, board, goal)
     clock = clock_mhz or board.clock_mhz
-    refuse_impossible(problem, board, clock)
-    limits = dict(goal.limits)
-    last: dict[str, float] = {}
+    tables = StageTables(problem.layers, board.family)
+    refuse_impossible(problem, tables, goal, board, clock)
+    last: Mapping[str, float] = {}
+    own = problem
     for attempt in range(1, ATTEMPTS + 1):
-        own = replace(problem, goal=replace(goal, limits=limits))
-        found, bound = run_engine(own, engine, seed=seed), None
-        if engine == "exact":
-            found, bound = prove(own, found, seconds=seconds)
+        result = auto.run(own, engine, seed=seed, seconds=seconds, tables=tables)
+        found = result.found
         if not found.feasible:
             break
         say(
             f"search {attempt}: {found.evaluations} accelerators in {found.seconds:.1f} CPU-seconds"
         )
         try:
-            whole, last = realized(
-                network, accelerator(problem.tables, problem.decode(found.choice)), board, weights
-            )
+            realized = realize(network, own.accelerator(found.choice), board, weights)
         except DeadlockError as error:
             say(f"no buffers let it run: {error}")
             break
+        last = realized.figures
         excess = goal.excess(last)
         if not excess:
             return Outcome(
-                accelerator=whole,
-                figures=last,
+                realized=realized,
                 predicted=one_metrics(own.evaluate(found.choice[None])),
                 found=found,
                 goal=goal,
                 attempts=attempt,
-                bound=bound,
+                bound=result.bound,
             )
+        limits = dict(own.goal.limits)
         for name, ratio in excess.items():
             limits[name] *= SPARE / ratio
             say(f"its exact {name} is {ratio:.3f} times the limit; searching with less")
-    raise refusal(problem, board, clock, seed, goal.excess(last) if last else {}, last)
-
-
-def realized(
-    network: Network, bare: Accelerator, board: Board, weights: Weights | None
-) -> tuple[Accelerator, dict[str, float]]:
-    """The accelerator with fitted buffers, and its exact figures."""
-    sized = size_buffers(network, bare, 0.0 if len(bare.allocation) <= SMALL_NETWORK else LOSS)
-    return sized, exact_figures(network, sized, board, weights)
-
-
-def exact_figures(
-    network: Network, whole: Accelerator, board: Board, weights: Weights | None = None
-) -> dict[str, float]:
-    """Cycles an image in the long run, latency of the first image, energy and resources."""
-    mapped = plan(network, whole, weights)
-    resources = estimate(mapped, board.family, weights)
-    return {
-        "cycles": steady_state(mapped).per_image,
-        "latency": float(simulate(mapped, 1).first_image),
-        "energy": energy_per_image(mapped).total,
-        "multipliers": float(whole.multipliers),
-        **{name: float(getattr(resources, name)) for name in RESOURCES},
-    }
+        own = replace(own, goal=replace(own.goal, limits=limits))
+    raise refusal(
+        problem, tables, goal, board, clock, seed, goal.excess(last) if last else {}, last
+    )
 
 
 def one_metrics(costs: Costs) -> dict[str, float]:
     """The metrics of a single candidate."""
     return {
         name: float(costs.metric(name)[0])
-        for name in ("cycles", "latency", "energy", *RESOURCES, "multipliers")
+        for name in ("cycles", "latency", "energy", *RESOURCES, "multipliers", "dram")
     }
 
 
@@ -205,39 +189,53 @@ def times(need: float, limit: float) -> str:
     return f" ({need / limit:.2f} times the limit)" if limit > 0 else ""
 
 
-def refuse_impossible(problem: StagedProblem, board: Board, clock_mhz: float) -> None:
-    """Raise CapacityError where a limit is below what every accelerator of the space needs."""
-    least = least_needs(problem)
-    for name, limit in problem.goal.limits.items():
-        if least[name] > limit * (1 + 1e-9):
+def refuse_impossible(
+    problem: AcceleratorProblem, tables: StageTables, goal: Goal, board: Board, clock_mhz: float
+) -> None:
+    """Raise OutOfReachError where a limit is far below what the staged space needs, which is about
+    the least that any accelerator does.
+    """
+    least = least_needs(StagedProblem(tables, problem.goal))
+    for name, limit in goal.limits.items():
+        if name == "dram" or (name == "bram" and problem.space.streams):
+            continue
+        hopeless = 1 - 1e-9 if name == "cycles" else HOPELESS
+        if name == "cycles":
+            least[name] = float(problem.least_cycles)
+        if limit < least[name] * hopeless:
             best = "reaches at most" if name == "cycles" else "needs at least"
-            raise CapacityError(
+            raise OutOfReachError(
+                name,
                 f"{option(name, limit, board, clock_mhz)} cannot be met, whatever the other limits:"
-                f" every accelerator of the space {best}"
+                f" the network {best}"
                 f" {shown(name, least[name], clock_mhz)}{times(least[name], limit)}; relax it, take"
-                " another board or a smaller network"
+                " another board or a smaller network",
             )
 
 
 def refusal(
-    problem: StagedProblem,
+    problem: AcceleratorProblem,
+    tables: StageTables,
+    goal: Goal,
     board: Board,
     clock_mhz: float,
     seed: int,
     excess: Mapping[str, float],
     figures: Mapping[str, float],
-) -> CapacityError:
+) -> OutOfReachError:
     """The error that names the limit that is cheapest to relax, and what it takes with the others
     kept.
     """
-    goal = problem.goal
     need: dict[str, float] = {}
     for name in goal.limits:
-        others = {other: limit for other, limit in goal.limits.items() if other != name}
+        others = {other: limit for other, limit in problem.goal.limits.items() if other != name}
         relaxed = replace(problem, goal=Goal(weights={name: 1.0}, limits=others))
-        found = differentiable(relaxed, seed=seed, evaluations=FEW_EVALUATIONS)
+        found = auto.run(
+            relaxed, "auto", seed=seed, seconds=FEW_SECONDS, tables=tables, moves=FEW_MOVES
+        ).found
         if found.feasible:
-            need[name] = float(relaxed.evaluate(found.choice[None]).metric(name)[0])
+            value = float(relaxed.evaluate(found.choice[None]).metric(name)[0])
+            need[name] = value * goal.margins.get(name, 1.0)
     for name in excess:  # kept by the estimate, but not by the exact figures
         need[name] = max(need.get(name, 0.0), figures[name])
     wanted = {
@@ -247,9 +245,10 @@ def refusal(
     }
     if not wanted:
         tight = ", ".join(option(n, limit, board, clock_mhz) for n, limit in goal.limits.items())
-        return CapacityError(
+        return OutOfReachError(
+            min(goal.limits),
             f"no accelerator was found that meets all limits at once ({tight}); relax several of"
-            " them"
+            " them",
         )
     name = min(wanted, key=lambda n: wanted[n])
     further = sorted((n for n in wanted if n != name), key=lambda n: wanted[n])
@@ -257,11 +256,12 @@ def refusal(
         f", or {option(n, goal.limits[n], board, clock_mhz)} to {shown(n, need[n], clock_mhz)}"
         for n in further[:2]
     )
-    return CapacityError(
+    return OutOfReachError(
+        name,
         f"{option(name, goal.limits[name], board, clock_mhz)} cannot be met with the other limits"
         " kept: the closest accelerator found has"
         f" {shown(name, need[name], clock_mhz)}{times(need[name], goal.limits[name])}; relax"
-        f" it{instead}"
+        f" it{instead}",
     )
 
 
@@ -275,11 +275,13 @@ def report(outcome: Outcome, board: Board, clock_mhz: float) -> dict[str, Any]:
             "latency_ms": figures["latency"] / hertz * 1e3,
             "cycles": figures["cycles"],
             "energy_uj": figures["energy"] * 1e-6,
-            **{n: figures[n] for n in (*RESOURCES, "multipliers")},
+            **{n: figures[n] for n in (*RESOURCES, "multipliers", "dram")},
         }
 
     limits = {
-        n: outcome.goal.limits[n] for n in (*RESOURCES, "multipliers") if n in outcome.goal.limits
+        n: outcome.goal.limits[n]
+        for n in (*RESOURCES, "multipliers", "dram")
+        if n in outcome.goal.limits
     }
     asked = {"cycles": "min_fps", "latency": "max_latency_ms", "energy": "max_energy_uj"}
     limits |= {
@@ -303,7 +305,7 @@ def report(outcome: Outcome, board: Board, clock_mhz: float) -> dict[str, Any]:
         "clock_mhz": clock_mhz,
         "objective": dict(outcome.goal.weights),
         "limits": limits,
-        "exact": units(outcome.figures),
+        "exact": units(outcome.realized.figures),
         "predicted": units(outcome.predicted),
         "chunks": len(outcome.accelerator.chunks),
         "search": {

@@ -22,6 +22,7 @@ from .evolutionary import Evolutionary
 SETTLED = 0.7  # share of draws that are the likeliest candidate
 ELITE = 128  # draws that are bred where gamma has settled
 CHAMPIONS = 8  # that are looked at again with every draw
+MANY = 1 << 62
 POOL = 1_500_000  # numbers of noise
 
 
@@ -120,7 +121,8 @@ class Differentiable(Engine):
     """Draws from gamma; champions, the best of all draws, are looked at again with each.
 
     With `finish`, after `steps` draws or where gamma settles earlier, the best draws are bred for
-    half as many evaluations, the best are improved by descent, and gamma starts anew.
+    half as many evaluations and the best are improved by descent. Then gamma starts anew, `restarts`
+    times, or as long as the record's budget lasts; once where it has none.
     """
 
     def __init__(
@@ -133,8 +135,11 @@ class Differentiable(Engine):
         rate: float = 0.15,
         temperature: float = 1.0,
         finish: bool = True,
+        restarts: int | None = None,
     ) -> None:
         super().__init__(record, seed=seed)
+        budget = record.limit is not None or record.seconds is not None
+        self.starts = restarts or (MANY if budget else 1)
         self.samples, self.steps, self.rate = samples, steps, rate
         self.temperature, self.finish = temperature, finish
         self.champions_BF = torch.zeros(0, len(record.problem.sizes), dtype=torch.int64)
@@ -142,6 +147,7 @@ class Differentiable(Engine):
         self._begin()
 
     def _begin(self) -> None:
+        self.starts -= 1
         self.gamma = Gamma(self.record.problem.sizes, rate=self.rate, generator=self.generator)
         self.elite: list[tuple[Tensor, Tensor]] = []
         self.drawn = 0
@@ -160,6 +166,8 @@ class Differentiable(Engine):
             if not self.then:
                 self._begin()
             return self.propose()
+        if self.starts < 0:
+            return torch.zeros(0, len(self.record.problem.sizes), dtype=torch.int64)
         choice_BF, self.soft_KBF = self.gamma.draw(self.samples, self.temperature)
         return torch.cat([choice_BF, self.gamma.likeliest, self.champions_BF])
 
@@ -178,10 +186,13 @@ class Differentiable(Engine):
         self.champions_BF = distinct(choice_BF[order[: 2 * CHAMPIONS]])[0][:CHAMPIONS]
         self.elite.append((choice_BF[order[:ELITE]], points.rank[order[:ELITE]]))
         self.drawn += 1
-        if self.finish and (self.drawn >= self.steps or self.gamma.settled):
-            self._finish()
-        elif not self.finish:
+        ended = self.drawn >= self.steps or self.gamma.settled
+        if not self.finish:
             self.elite.clear()
+        if ended and self.finish:
+            self._finish()
+        elif ended:
+            self._begin()
 
     def _finish(self) -> None:
         elite_BF, kept = distinct(torch.cat([choice_BF for choice_BF, _ in self.elite]))

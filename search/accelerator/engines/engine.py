@@ -8,13 +8,13 @@ Suffixes: B candidates, F factors.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from autonba.search.accelerator.problem import Found
+from autonba.search.accelerator.problem import Found, Problem
 from autonba.search.accelerator.record import Points, Record
 
 
@@ -58,6 +58,20 @@ class Engine(ABC):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from `state`."""
         self.generator.set_state(state["generator"])
+
+
+def run_engine(
+    engine: Callable[..., Engine],
+    problem: Problem,
+    *,
+    seed: int,
+    evaluations: int | None = None,
+    seconds: float | None = None,
+    **further: Any,
+) -> Found:
+    """What an engine finds within so many evaluations and CPU-seconds."""
+    record = Record(problem, evaluations=evaluations, seconds=seconds)
+    return engine(record, seed=seed, **further).run()
 
 
 def uniform(sizes_F: Tensor, count: int, generator: torch.Generator) -> Tensor:

@@ -7,14 +7,13 @@ weights: none, or those whose maps are at most so high.
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 
 from autonba.errors import CapacityError, SpecError
 from autonba.search.accelerator.accelerator_problem import AcceleratorProblem
 from autonba.search.accelerator.objectives import Goal
+from autonba.search.accelerator.problem import Found
 from autonba.search.accelerator.record import Points, Record
 from autonba.search.accelerator.stages.approach import approach
 from autonba.search.accelerator.stages.problem import StagedProblem, accelerator
@@ -26,7 +25,7 @@ from .differentiable import Differentiable
 from .engine import Engine
 
 DRAWS = 40  # of gamma, from whose best column generation starts
-EVALUATIONS = 60_000  # of a staged space
+EVALUATIONS = 240_000  # of a staged space
 TIGHTER = 4  # searches of a staged space, each with the limits tightened that the costs exceeded
 SPARE = 0.998  # of a limit that is tightened
 PORT = 128  # bits of the ports that stream
@@ -115,21 +114,16 @@ class Staged(Engine):
             for name, ratio in excess.items():
                 if name in limits:
                     limits[name] *= SPARE / ratio
-                else:  # bits a cycle of DRAM: fewer with longer periods
-                    most = limits.get("cycles", math.inf)
-                    limits["cycles"] = most
         return torch.stack(found) if found else torch.zeros(0, len(problem.sizes)).long()
 
     def _search(self, staged: StagedProblem, *, prove_it: bool) -> list[Tensor]:
         """Choices of the whole space that stand for the best of a staged one, the best last."""
-        record = Record(staged, evaluations=EVALUATIONS * 4, seconds=None)
-        seed = int(torch.randint(2**31, (), generator=self.generator))
-        draws = Differentiable(record, seed=seed, steps=DRAWS, finish=False)
-        while draws.drawn < DRAWS and record.left and not draws.gamma.settled:
-            draws.step()
-        starts_BF = torch.cat([draws.gamma.likeliest, draws.champions_BF[:STARTS]])
-        approach(record, StageResponse(staged), starts_BF, self.generator)
-        found = record.found()
+        left = None if self.record.seconds is None else self.record.seconds - self.record.spent
+        found = column_generation(
+            staged,
+            seed=int(torch.randint(2**31, (), generator=self.generator)),
+            seconds=None if left is None else max(left, 0.1),
+        )
         if self.proofs and prove_it:
             try:
                 found, self.bound = prove(staged, found, seconds=self.seconds)
@@ -139,3 +133,20 @@ class Staged(Engine):
             return []
         bare = accelerator(staged.tables, staged.decode(found.choice))
         return [self.problem.choice(bare)]
+
+
+def column_generation(
+    staged: StagedProblem,
+    *,
+    seed: int,
+    evaluations: int = EVALUATIONS,
+    seconds: float | None = None,
+) -> Found:
+    """The best of one staged space that column generation finds from a few draws of gamma."""
+    record = Record(staged, evaluations=evaluations, seconds=seconds)
+    draws = Differentiable(record, seed=seed, steps=DRAWS + 1, finish=False)
+    while record.left and draws.drawn < DRAWS:
+        draws.step()
+    starts_BF = torch.cat([draws.gamma.likeliest, draws.champions_BF[:STARTS]])
+    approach(record, StageResponse(staged), starts_BF, draws.generator)
+    return record.found()

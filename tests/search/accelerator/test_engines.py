@@ -6,15 +6,11 @@ import pytest
 import torch
 
 from autonba.errors import SpecError
-from autonba.search.accelerator.engines import (
-    Gamma,
-    differentiable,
-    distinct,
-    evolutionary,
-    merit,
-    polish,
-    random_search,
-)
+from autonba.search.accelerator.engines.descent import Descent
+from autonba.search.accelerator.engines.differentiable import Differentiable, Gamma, merit
+from autonba.search.accelerator.engines.engine import distinct, run_engine
+from autonba.search.accelerator.engines.evolutionary import Evolutionary
+from autonba.search.accelerator.engines.uniform import Uniform
 from autonba.search.accelerator.objectives import Costs, Goal
 from autonba.search.accelerator.record import Record
 
@@ -68,14 +64,14 @@ class Chunks:
 
 
 ENGINES = {
-    "random": lambda problem, seed, **k: random_search(
-        problem, seed=seed, **({"evaluations": 9000} | k)
+    "random": lambda problem, seed, **k: run_engine(
+        Uniform, problem, seed=seed, **({"evaluations": 9000} | k)
     ),
-    "evolutionary": lambda problem, seed, **k: evolutionary(
-        problem, seed=seed, **({"evaluations": 9000} | k)
+    "evolutionary": lambda problem, seed, **k: run_engine(
+        Evolutionary, problem, seed=seed, **({"evaluations": 9000} | k)
     ),
-    "differentiable": lambda problem, seed, **k: differentiable(
-        problem, seed=seed, **({"samples": 128, "steps": 40} | k)
+    "differentiable": lambda problem, seed, **k: run_engine(
+        Differentiable, problem, seed=seed, **({"samples": 128, "steps": 40} | k)
     ),
 }
 
@@ -103,8 +99,8 @@ def test_gamma_alone_learns():
     random search by far.
     """
     problem = Chunks()
-    drawn_by_gamma = differentiable(problem, seed=1, finish=False)
-    drawn = random_search(problem, seed=1, evaluations=drawn_by_gamma.evaluations)
+    drawn_by_gamma = run_engine(Differentiable, problem, seed=1, finish=False, steps=80, restarts=1)
+    drawn = run_engine(Uniform, problem, seed=1, evaluations=drawn_by_gamma.evaluations)
     assert float(problem.evaluate(drawn_by_gamma.choice[None]).cycles) <= 1.2 * problem.optimum()
     assert float(problem.evaluate(drawn.choice[None]).cycles) >= 1.5 * problem.optimum()
 
@@ -142,12 +138,12 @@ def test_seconds_are_kept(name):
 
 
 def test_a_few_samples_are_enough_to_start():
-    found = differentiable(Chunks(), seed=0, samples=64, steps=2)
+    found = run_engine(Differentiable, Chunks(), seed=0, samples=64, steps=2)
     assert found.evaluations > 128
 
 
 def test_infeasible_is_said_and_comes_as_close_as_it_can():
-    found = differentiable(Chunks(dsp=5.0), seed=0, samples=64, steps=20)  # six chunks need six
+    found = run_engine(Differentiable, Chunks(dsp=5.0), seed=0, samples=64, steps=20)  # six chunks need six
     assert not found.feasible
     assert found.choice.tolist()[::2] == [0] * 6
 
@@ -159,7 +155,7 @@ def test_feasible_comes_before_a_better_score():
         def __init__(self):
             super().__init__(count=1, dsp=31.9)
 
-    found = differentiable(Tempting(), seed=0, samples=32, steps=5)
+    found = run_engine(Differentiable, Tempting(), seed=0, samples=32, steps=5)
     assert found.feasible
     assert found.choice.tolist()[0] == 4
 
@@ -206,7 +202,7 @@ def test_merit_looks_at_ranks_only():
 def test_polish_ends_where_no_two_moves_help():
     problem = Chunks(count=2, dsp=12.0, bram=9.0)
     record = Record(problem, evaluations=None, seconds=None)
-    polish(record, torch.zeros(4, dtype=torch.int64))
+    Descent(record, seed=1, starts=torch.zeros(1, 4, dtype=torch.int64)).run()
     every = torch.tensor(list(itertools.product(*(range(s) for s in problem.sizes))))
     near = every[(every != record.best).sum(1) <= 2]
     whole = Record(problem, evaluations=None, seconds=None).evaluate(near)

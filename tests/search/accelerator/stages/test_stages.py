@@ -18,13 +18,16 @@ from autonba.cost.resources import estimate
 from autonba.cost.schedule import simulate
 from autonba.errors import CapacityError
 from autonba.mapping import lane_nest, plan
-from autonba.search.accelerator.engines import differentiable, random_search
+from autonba.search.accelerator.engines.engine import run_engine
+from autonba.search.accelerator.engines.staged import column_generation
+from autonba.search.accelerator.engines.uniform import Uniform
+from autonba.search.accelerator.layers import depthwise_words, tabulate
 from autonba.search.accelerator.objectives import Goal
 from autonba.search.accelerator.stages.graph import StageGraph, undominated
-from autonba.search.accelerator.stages.problem import StagedProblem, accelerator, staged_problem
+from autonba.search.accelerator.stages.problem import StagedProblem, accelerator
 from autonba.search.accelerator.stages.proof import least_needs, prove
 from autonba.search.accelerator.stages.response import StageResponse
-from autonba.search.accelerator.stages.shapes import depthwise_words
+from autonba.search.accelerator.stages.tables import StageTables
 from tests.search.accelerator.stages.staged_network import staged_network
 
 NETWORK = staged_network()
@@ -34,12 +37,12 @@ LIMITS = {"dsp": 40.0, "bram": 40.0, "lut": 12_000.0, "ff": 40_000.0}
 @pytest.fixture(scope="module", params=["xc7", "ecp5"])
 def problem(request: pytest.FixtureRequest) -> StagedProblem:
     family: Family = request.param
-    return staged_problem(NETWORK, family, Goal(weights={"cycles": 1.0}, limits=LIMITS))
+    return StagedProblem(StageTables(tabulate(NETWORK), family), Goal(weights={"cycles": 1.0}, limits=LIMITS))
 
 
 @pytest.fixture(scope="module")
 def xc7() -> StagedProblem:
-    return staged_problem(NETWORK, "xc7", Goal(weights={"cycles": 1.0}, limits=LIMITS))
+    return StagedProblem(StageTables(tabulate(NETWORK), "xc7"), Goal(weights={"cycles": 1.0}, limits=LIMITS))
 
 
 def drawn(problem: StagedProblem, count: int, seed: int = 1) -> Tensor:
@@ -66,7 +69,7 @@ def test_cycles_dsp_and_block_ram_are_exact_and_the_rest_is_close(problem: Stage
 
 
 def test_buffers_and_latency_are_near_those_that_are_fitted(xc7: StagedProblem) -> None:
-    found = differentiable(xc7, seed=1, evaluations=60_000)
+    found = column_generation(xc7, seed=1, evaluations=60_000)
     costs = xc7.evaluate(found.choice[None])
     whole = size_buffers(NETWORK, accelerator(xc7.tables, xc7.decode(found.choice)), LOSS)
     mapped = plan(NETWORK, whole)
@@ -86,7 +89,7 @@ def test_decode_is_the_inverse_of_encode(xc7: StagedProblem) -> None:
 
 def test_every_path_of_the_graph_costs_what_evaluate_says(xc7: StagedProblem) -> None:
     limits = {"dsp": 40.0, "bram": 30.0, "lut": 10_000.0}
-    start = differentiable(xc7, seed=1, evaluations=40_000)
+    start = column_generation(xc7, seed=1, evaluations=40_000)
     graph = StageGraph(xc7, limits, highest=1.3 * float(xc7.evaluate(start.choice[None]).cycles))
     random = np.random.default_rng(3)
     walked = 0
@@ -113,12 +116,12 @@ def test_every_path_of_the_graph_costs_what_evaluate_says(xc7: StagedProblem) ->
 
 
 def test_nothing_beats_the_proof(xc7: StagedProblem) -> None:
-    start = differentiable(xc7, seed=1, evaluations=60_000)
+    start = column_generation(xc7, seed=1, evaluations=60_000)
     best, bound = prove(xc7, start, seconds=20)
     assert bound.proven
     assert best.feasible
     for seed in (2, 3, 4):
-        found = differentiable(xc7, seed=seed, evaluations=400_000)
+        found = column_generation(xc7, seed=seed, evaluations=400_000)
         assert found.feasible
         assert (
             bound.objective
@@ -133,7 +136,7 @@ def test_nothing_beats_the_proof(xc7: StagedProblem) -> None:
 @pytest.mark.parametrize("weights", [{"energy": 1.0}, {"dsp": 1.0}])
 def test_other_objectives_are_proven_too(xc7: StagedProblem, weights: dict[str, float]) -> None:
     own = replace(xc7, goal=Goal(weights=weights, limits=LIMITS | {"cycles": 20_000.0}))
-    found = differentiable(own, seed=1, evaluations=60_000)
+    found = column_generation(own, seed=1, evaluations=60_000)
     assert found.feasible
     best, bound = prove(own, found, seconds=5)
     value = float(own.goal.value(own.evaluate(found.choice[None])).exp())
@@ -153,7 +156,7 @@ def test_no_candidate_needs_less_than_the_least(xc7: StagedProblem) -> None:
 def test_an_impossible_period_is_refused_by_the_bounds(xc7: StagedProblem) -> None:
     assert StageGraph(xc7, LIMITS, highest=least_needs(xc7)["cycles"] - 1).empty
     own = replace(xc7, goal=Goal(weights={"cycles": 1.0}, limits=LIMITS | {"cycles": 600.0}))
-    start = random_search(own, seed=1, evaluations=512)
+    start = run_engine(Uniform, own, seed=1, evaluations=512)
     with pytest.raises(CapacityError):
         prove(own, start, seconds=10)
 
@@ -176,7 +179,7 @@ def test_a_response_keeps_the_target_and_is_cheap(xc7: StagedProblem) -> None:
 
 def test_what_is_assembled_keeps_every_limit_where_no_response_does(xc7: StagedProblem) -> None:
     response, limits = StageResponse(xc7), LIMITS
-    optimum = prove(xc7, differentiable(xc7, seed=1, evaluations=60_000), seconds=20)[1].objective
+    optimum = prove(xc7, column_generation(xc7, seed=1, evaluations=60_000), seconds=20)[1].objective
     target = 1.02 * optimum
     assert response.assemble(target, {}, 100) is None  # nothing was considered yet
     random = np.random.default_rng(5)
