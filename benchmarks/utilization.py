@@ -10,17 +10,21 @@ schedule, with which every simulated image has to agree.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
+from autonba.boards import BOARDS
 from autonba.cost.utilization import Utilization, utilization
 from autonba.files import write_json
-from autonba.search.accelerator.optimize import MOVES, Limits, optimize
+from autonba.search.accelerator.objectives import goal
+from autonba.search.accelerator.search_accelerator import search_accelerator
 from benchmarks.networks import NETWORKS, multiplications, with_weights, write_design
 from benchmarks.throughput import measure
 
-DSPS = 900
+BOARD = BOARDS["zc706"]
+DSPS = BOARD.resources.dsp
 
 
 @click.command()
@@ -32,14 +36,15 @@ DSPS = 900
     show_default=True,
 )
 @click.option("--multipliers", default=256, show_default=True)
-@click.option("--moves", default=MOVES, show_default=True, help="Moves of the search.")
 @click.option("--images", default=32, show_default=True)
-def main(names: tuple[str, ...], output: Path, multipliers: int, moves: int, images: int) -> None:
+def main(names: tuple[str, ...], output: Path, multipliers: int, images: int) -> None:
     """Measure the utilization of NAMES."""
     for name in names:
         network, weights, golden = with_weights(NETWORKS[name](), images=2)
-        found = optimize(
-            network, Limits(dsp=DSPS, bram=1090, lut=150_000, multipliers=multipliers), moves=moves
+        wanted = goal(BOARD, BOARD.clock_mhz)
+        limits = {**wanted.limits, "multipliers": float(multipliers)}
+        found = search_accelerator(
+            network, BOARD, replace(wanted, limits=limits), weights=weights
         )
         bundle = write_design(output / name, name, network, weights, golden, found.accelerator)
         measured = measure(bundle, images=images)

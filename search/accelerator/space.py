@@ -80,6 +80,7 @@ class AcceleratorSpace:
     slots: int
     chunks: int = MOST_CHUNKS
     streams: bool = False
+    roles: tuple[int, ...] = ()  # of slots that hold like layers, equal numbers; none: all alike
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -206,7 +207,19 @@ class AcceleratorSpace:
             found["chunk"][slot] = place[accelerator.allocation[name]]
             found["loops"][slot] = LOOPS.index(replace(loops, rows=1))
             found["rows"][slot] = int((layers.rows[n] == loops.rows).argmax())
+        self._fill_absent(found, layers)
         return np.concatenate(list(found.values()))
+
+    def _fill_absent(self, found: dict[str, Ints], layers: Layers) -> None:
+        """Slots whose layers this network lacks go with the nearest one of their role."""
+        roles = np.array(self.roles or [0] * self.slots)
+        there = np.sort(layers.slots)
+        for slot in np.setdiff1d(np.arange(self.slots), there):
+            like = there[roles[there] == roles[slot]]
+            if len(like):
+                nearest = like[np.abs(like - slot).argmin()]
+                for name in ("chunk", *OF_LAYER):
+                    found[name][slot] = found[name][nearest]
 
     def _order(self, accelerator: Accelerator, layers: Layers) -> list[str]:
         """Names of the chunks, a conv chunk first and, where maxima are taken, the one that takes

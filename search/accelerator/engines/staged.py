@@ -47,11 +47,12 @@ class Staged(Engine):
         proofs: bool = False,
         seconds: float | None = None,
         tables: StageTables | None = None,
+        evaluations: int = EVALUATIONS,
     ) -> None:
         super().__init__(record, seed=seed)
         assert isinstance(record.problem, AcceleratorProblem)
         self.problem, self.proofs, self.seconds = record.problem, proofs, seconds
-        self.own_tables = tables
+        self.own_tables, self.evaluations = tables, evaluations
         self.bound: Bound | None = None
         self.waiting = self.streamed_sets(self.problem)
 
@@ -122,6 +123,7 @@ class Staged(Engine):
         found = column_generation(
             staged,
             seed=int(torch.randint(2**31, (), generator=self.generator)),
+            evaluations=self.evaluations,
             seconds=None if left is None else max(left, 0.1),
         )
         if self.proofs and prove_it:
