@@ -74,7 +74,7 @@ def test_buffers_and_latency_are_near_those_that_are_fitted(xc7: StagedProblem) 
     whole = size_buffers(NETWORK, accelerator(xc7.tables, xc7.decode(found.choice)), LOSS)
     mapped = plan(NETWORK, whole)
     # A residual's buffer is assumed to have RESIDUAL_ROWS rows, which fitting may halve.
-    assert estimate(mapped, "xc7").bram == pytest.approx(float(costs.resources["bram"]), rel=0.1)
+    assert estimate(mapped, "xc7").bram == pytest.approx(float(costs.resources["bram"]), abs=3)
     assert simulate(mapped, 1).first_image == pytest.approx(float(costs.latency), rel=0.2)
 
 
@@ -88,7 +88,7 @@ def test_decode_is_the_inverse_of_encode(xc7: StagedProblem) -> None:
 
 
 def test_every_path_of_the_graph_costs_what_evaluate_says(xc7: StagedProblem) -> None:
-    limits = {"dsp": 40.0, "bram": 30.0, "lut": 10_000.0}
+    limits = {"dsp": 40.0, "bram": 30.0, "lut": 14_000.0}
     start = column_generation(xc7, seed=1, evaluations=40_000)
     graph = StageGraph(xc7, limits, highest=1.3 * float(xc7.evaluate(start.choice[None]).cycles))
     random = np.random.default_rng(3)
