@@ -407,8 +407,8 @@ class Plan:
 
     @property
     def pace(self) -> int:
-        """Cycles an image that a search goes by: those of the busiest chunk, waiting included, or of
-        the image's way in or the result's way out.
+        """Cycles an image that a search goes by: of the busiest chunk, waiting included, of the image's
+        way in or of the result's way out, whichever are most.
         """
         busy = (chunk.occupied(self.accelerator.stream_bits) for chunk in self.chunks)
         return max(*busy, ends(self.network))
@@ -498,6 +498,7 @@ def _depthwise_order(chunk: Chunk, input_order: Order, multiplier: int) -> Order
 def lane_nest(
     groups: int, out_lanes: int, in_lanes: int, input_order: Order, output_order: Order
 ) -> WordNest:
+    """The cheapest affine nest of a conv layer of so many groups on chunks of such lanes."""
     blocks, words = ceil_div(len(output_order), out_lanes), ceil_div(len(input_order), in_lanes)
     if groups == 1:
         return WordNest(

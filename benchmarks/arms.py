@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from autonba.search.accelerator.das import Target
 
 from autonba.boards import find_board
 from autonba.bundle import Bundle
@@ -22,7 +23,6 @@ from autonba.files import read_json, working, write_json
 from autonba.hwgen.generate import generate
 from autonba.search import run
 from autonba.search.accelerator import objectives
-from autonba.search.accelerator.das import Target
 from autonba.search.budget import Budget
 from autonba.search.network import spaces
 from autonba.search.network.joint import Method

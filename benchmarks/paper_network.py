@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-
 from click.testing import CliRunner
 
 from autonba.bundle import Bundle, Design, accelerator_from_json

@@ -9,8 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-
 from autonba.search.accelerator.optimize import Limits, optimize
+
 from benchmarks.networks import NETWORKS, with_weights, write_design
 from benchmarks.throughput import measure
 

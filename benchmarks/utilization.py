@@ -43,9 +43,7 @@ def main(names: tuple[str, ...], output: Path, multipliers: int, images: int) ->
         network, weights, golden = with_weights(NETWORKS[name](), images=2)
         wanted = goal(BOARD, BOARD.clock_mhz)
         limits = {**wanted.limits, "multipliers": float(multipliers)}
-        found = search_accelerator(
-            network, BOARD, replace(wanted, limits=limits), weights=weights
-        )
+        found = search_accelerator(network, BOARD, replace(wanted, limits=limits), weights=weights)
         bundle = write_design(output / name, name, network, weights, golden, found.accelerator)
         measured = measure(bundle, images=images)
         used = utilization(measured.plan, measured.steady.per_image, "xc7", DSPS)

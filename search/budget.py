@@ -21,8 +21,7 @@ class Budget:
 
     warm_epochs: int
     search_epochs: int
-    das_samples: int
-    das_steps: int
+    samples: int  # accelerators drawn for each network that is priced
     float_epochs: int
     quantized_epochs: int
     search_images: int | None = None
@@ -31,8 +30,6 @@ class Budget:
     train: Recipe = field(default_factory=lambda: Recipe(epochs=1))
     fine: Recipe | None = None
     warm_start: bool = False
-    # seconds for the exact solver of the staged space, beside the search of the free allocation
-    staged: float = 0.0
 
 
 _COLOUR = Recipe(
@@ -42,16 +39,14 @@ EFFORTS: Mapping[Effort, Budget] = {
     "full": Budget(
         warm_epochs=18,
         search_epochs=25,
-        das_samples=1024,
-        das_steps=200,
+        samples=1024,
         float_epochs=60,
         quantized_epochs=90,
     ),
     "quick": Budget(
         warm_epochs=6,
         search_epochs=4,
-        das_samples=512,
-        das_steps=60,
+        samples=512,
         float_epochs=6,
         quantized_epochs=12,
     ),
@@ -62,8 +57,7 @@ LARGE_EFFORTS: Mapping[Effort, Budget] = {
     "full": Budget(
         warm_epochs=3,
         search_epochs=8,
-        das_samples=1024,
-        das_steps=200,
+        samples=1024,
         float_epochs=60,
         quantized_epochs=12,
         batch=128,
@@ -75,8 +69,7 @@ LARGE_EFFORTS: Mapping[Effort, Budget] = {
     "quick": Budget(
         warm_epochs=1,
         search_epochs=2,
-        das_samples=512,
-        das_steps=60,
+        samples=512,
         float_epochs=3,
         quantized_epochs=2,
         batch=128,

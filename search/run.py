@@ -23,19 +23,23 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from autonba import golden
 from autonba.boards import check_clock, find_board
-from autonba.bundle import Bundle, Design, digest_of, put_bundle
-from autonba.bundle import Target as BuildTarget
+from autonba.bundle import Bundle, Design, Target, digest_of, put_bundle
 from autonba.errors import AutonbaError, CapacityError
 from autonba.files import Work, inside, read_json, working
 from autonba.names import MOST_CHARACTERS
 from autonba.network import INPUT, Network, macs
-from autonba.search.accelerator import candidates as cand
-from autonba.search.accelerator import das, objectives
-from autonba.search.accelerator.das import AcceleratorSearch, Target
-from autonba.search.accelerator.objectives import RESOURCES
-from autonba.search.accelerator.search_accelerator import search_accelerator
+from autonba.search.accelerator import objectives
+from autonba.search.accelerator.objectives import RESOURCES, Aim
+from autonba.search.accelerator.pricing import Pricing
+from autonba.search.accelerator.random_designs import random_designs
+from autonba.search.accelerator.search_accelerator import (
+    Outcome,
+    OutOfReachError,
+    check_limits,
+    search_accelerator,
+)
 from autonba.search.network import spaces, strategies
-from autonba.search.network.hardware_cost import HardwareCost
+from autonba.search.network.hardware_cost import HardwareCost, pricing_of
 from autonba.search.network.joint import Method
 from autonba.search.network.spaces import Choice, Space
 from autonba.search.network.supernet import Supernet
@@ -102,14 +106,14 @@ def run_search(settings: Settings, *, progress: bool = True, resume: bool = Fals
         threads=settings.threads,
     )
     space = space_of(settings)
-    target = target_of(settings, space)
+    aim = aim_of(settings, space)
     reading = Monitor(progress and distributed.is_main())
     with reading.bars, reading.phase("data", "reading the data set") as tick:
         data = datasets.load(
             settings.dataset, val=settings.val_size, test=settings.test_size, tick=tick
         )
     budget = budget_for(settings, len(data.train))
-    asked = identity(settings, data, space, target, budget)
+    asked = identity(settings, data, space, aim, budget)
     if resume and is_finished(out, asked):
         return Bundle(out) if distributed.is_main() else None
     folder = inside(out, "search/checkpoints")
@@ -130,7 +134,7 @@ def run_search(settings: Settings, *, progress: bool = True, resume: bool = Fals
         run = Run(
             data=data,
             space=space,
-            target=target,
+            aim=aim,
             budget=budget,
             method=method_of(settings, budget),
             strategy=settings.strategy,
@@ -162,7 +166,7 @@ def space_of(settings: Settings) -> Space:
     return space
 
 
-def target_of(settings: Settings, space: Space) -> Target:
+def aim_of(settings: Settings, space: Space) -> Aim:
     """Board, clock, objective and limits: the settings' take the place of the space's."""
     board, wanted = find_board(settings.board), settings.constraints
     clock = board.clock_mhz if settings.clock_mhz is None else settings.clock_mhz
@@ -171,11 +175,12 @@ def target_of(settings: Settings, space: Space) -> Target:
         board,
         clock,
         objective=settings.objective,
-        multipliers=space.hardware.multipliers,
         resources={**space.constraints, **{n: v for n, v in wanted.items() if n in RESOURCES}},
-        **{n: wanted.get(n) for n in CONSTRAINTS},
+        min_fps=wanted.get("min_fps"),
+        max_latency_ms=wanted.get("max_latency_ms"),
+        max_energy_uj=wanted.get("max_energy_uj"),
     )
-    return Target(board=board, clock_mhz=clock, goal=goal)
+    return Aim(board=board, clock_mhz=clock, goal=goal)
 
 
 def method_of(settings: Settings, budget: Budget) -> Method:
@@ -188,14 +193,14 @@ def method_of(settings: Settings, budget: Budget) -> Method:
         correction=settings.correction,
         warm_epochs=budget.warm_epochs,
         search_epochs=budget.search_epochs,
-        samples=budget.das_samples,
+        samples=budget.samples,
         batch=budget.batch,
         interval=budget.interval,
     )
 
 
 def identity(
-    settings: Settings, data: Dataset, space: Space, target: Target, budget: Budget
+    settings: Settings, data: Dataset, space: Space, aim: Aim, budget: Budget
 ) -> dict[str, Any]:
     """All that the result depends on, for checkpoints and the report."""
     return {
@@ -208,12 +213,12 @@ def identity(
         ),
         "shape": list(data.shape),
         "classes": list(data.classes),
-        "board": target.board.name,
+        "board": aim.board.name,
         "seed": settings.seed,
         "effort": settings.effort,
         "space": space.name,
         "space_digest": hashlib.sha256(repr(space).encode()).hexdigest(),
-        "clock_mhz": target.clock_mhz,
+        "clock_mhz": aim.clock_mhz,
         "bits": list(space.bits),
         "objective": settings.objective,
         "strategy": settings.strategy,
@@ -233,7 +238,7 @@ def identity(
         },
         "precision": settings.precision,
         "limits": (
-            {n: v for n, v in target.goal.limits.items() if n in RESOURCES}
+            {n: v for n, v in aim.goal.limits.items() if n in RESOURCES}
             | {n: v for n, v in settings.constraints.items() if n in CONSTRAINTS}
         ),
     }
@@ -254,7 +259,7 @@ class Run:
 
     data: Dataset
     space: Space
-    target: Target
+    aim: Aim
     budget: Budget
     method: Method
     strategy: Strategy
@@ -297,8 +302,8 @@ class Run:
         design = Design(
             name=design_name(self.data.name),
             network=network,
-            accelerator=found.design.accelerator,
-            target=BuildTarget(board=self.target.board.name, clock_mhz=self.target.clock_mhz),
+            accelerator=found.accelerator,
+            target=Target(board=self.aim.board.name, clock_mhz=self.aim.clock_mhz),
             constraints=dict(asked["limits"]),
         )
         chosen = self.data.test.take(datasets.in_turn(self.data.test.labels, GOLDEN_IMAGES))
@@ -317,7 +322,7 @@ class Run:
                 "digest": digest_of(design, weights),
                 **asked,
                 **facts,
-                "clock_mhz": self.target.clock_mhz,
+                "clock_mhz": self.aim.clock_mhz,
                 "images": {
                     name: len(getattr(self.data, name)) for name in ("train", "val", "test", "held")
                 },
@@ -337,12 +342,9 @@ class Run:
         """A board that cannot hold even the smallest network of the space is refused before
         anything is trained.
         """
-        _, height, width = self.data.shape
-        if self.target.goal.limits.get("cycles", math.inf) < height * width:  # a pixel a cycle
-            raise das.OutOfReachError("cycles", height * width, self.target)
         operators = [o.name for o in self.space.operators]
         net = Supernet(self.space, self.data.shape, self.data.classes)
-        macs_BI = HardwareCost(net, self.engine(net.uniform[0])[1]).macs
+        macs_BI = HardwareCost(net, self.pricing(net.uniform[0])).macs
         choices = [
             Choice(
                 operator=operators[
@@ -353,23 +355,14 @@ class Run:
             for block in self.space.blocks
         ]
         network = spaces.network(self.space, choices, self.data.shape, self.data.classes)
-        tables, engine = self.engine(network)
-        das.check_possible(network, engine, tables)
-        if any(name not in (*RESOURCES, "multipliers") for name in self.target.goal.limits):
-            das.search(
-                network,
-                engine,
-                tables,
-                steps=self.budget.das_steps,
-                samples=self.budget.das_samples,
-            )
+        check_limits(network, self.aim)
+        timed = any(name not in RESOURCES for name in self.aim.goal.limits)
+        if timed and not self.pricing(network).look_for(network):
+            self.accelerator(network)
 
-    def engine(self, network: Network) -> tuple[cand.NetworkTables, AcceleratorSearch]:
-        """Cost tables of a network, and a fresh search for its accelerator."""
-        tables = cand.tabulate(network, self.space.hardware, self.space.slots, spaces.slot_of)
-        return tables, AcceleratorSearch(
-            space=self.space.hardware, slots=self.space.slots, target=self.target, seed=self.seed
-        )
+    def pricing(self, network: Network) -> Pricing:
+        """What prices networks of the space, of which `network` is one."""
+        return pricing_of(self.space, self.aim, self.seed, network)
 
     def joint(self) -> tuple[list[Choice], dict[str, Any]]:
         """Search for operators and bitwidths; the derived ones, and its curves."""
@@ -380,7 +373,7 @@ class Run:
                     self.strategy,
                     self.searched(),
                     self.space,
-                    self.target,
+                    self.aim,
                     seed=self.seed,
                     method=self.method,
                     compute=self.compute,
@@ -416,35 +409,40 @@ class Run:
         """
         for _ in range(FITTINGS * len(choices)):
             outline = spaces.network(self.space, choices, self.data.shape, self.data.classes)
-            try:
-                self.accelerator(outline)
-            except das.OutOfReachError as error:
-                smaller = self.smaller(choices, error)
-                if smaller is None:
-                    raise
-                choices = smaller
-            else:
-                return choices, outline
+            pricing = self.pricing(outline)
+            metric, error = "bram", None
+            if pricing.look_for(outline):
+                try:
+                    self.accelerator(outline)
+                except OutOfReachError as refused:
+                    metric, error = refused.metric, refused
+                else:
+                    return choices, outline
+            elif pricing.best is not None:
+                costs = pricing.costs(pricing.tabulate(outline), pricing.best)
+                limits = pricing.goal.limits
+                metric = max(limits, key=lambda n: float(costs.metric(n)[0]) / max(limits[n], 1e-9))
+            smaller = self.smaller(choices, metric, pricing)
+            if smaller is None:
+                if error is None:
+                    self.accelerator(outline)
+                    return choices, outline
+                raise error
+            choices = smaller
         raise CapacityError(
             "no network of the space was found that meets every limit; loosen one of them"
         )
 
-    def smaller(self, choices: list[Choice], error: das.OutOfReachError) -> list[Choice] | None:
+    def smaller(self, choices: list[Choice], metric: str, pricing: Pricing) -> list[Choice] | None:
         """The network next to `choices`, one operator or bitwidth changed, that saves most of what
         the limits are about.
         """
         net = Supernet(self.space, self.data.shape, self.data.classes)
-        _, engine = self.engine(net.network(choices))
-        tables = cand.tabulate(
-            net.network(choices), self.space.hardware, self.space.slots, spaces.slot_of
-        )
-        for step in range(20):
-            engine.step(tables, samples=self.budget.das_samples, progress=step / 20)
-        assert engine.best is not None
-        cost = HardwareCost(net, engine)
-        cost.set_accelerator(engine.best)
-        name = error.metric if error.metric in ("cycles", "latency", "energy") else "bram"
-        return self.next_smaller(cost, choices, name) or self.next_smaller(cost, choices, "macs")
+        cost = HardwareCost(net, pricing)
+        if pricing.best is not None:
+            cost.set_accelerator(pricing.best)
+        known = metric if metric in cost.of_choices(choices) else "macs"
+        return self.next_smaller(cost, choices, known) or self.next_smaller(cost, choices, "macs")
 
     def next_smaller(
         self, cost: HardwareCost, choices: Sequence[Choice], name: str
@@ -468,59 +466,15 @@ class Run:
                         best = value, new
         return None if best is None else best[1]
 
-    def accelerator(
-        self, network: Network, weights: golden.Weights | None = None
-    ) -> tuple[das.Found, AcceleratorSearch, cand.NetworkTables]:
-        """The best accelerator within the limits: free allocation, and staged space if the budget
-        has `staged` seconds.
-        """
-        tables, engine = self.engine(network)
-        steps, samples = self.budget.das_steps, self.budget.das_samples
-        if not self.budget.staged:
-            return (
-                das.search(network, engine, tables, steps=steps, samples=samples, weights=weights),
-                engine,
-                tables,
-            )
-        error: das.OutOfReachError | None = None
-        found: das.Found | None = None
-        try:
-            found = das.search(
-                network, engine, tables, steps=steps, samples=samples, weights=weights
-            )
-        except das.OutOfReachError as refused:
-            error = refused
-        try:
-            outcome = search_accelerator(
-                network,
-                self.target.board,
-                self.target.goal,
-                engine="exact",
-                seed=self.seed,
-                weights=weights,
-                clock_mhz=self.target.clock_mhz,
-                seconds=self.budget.staged,
-            )
-        except CapacityError:
-            outcome = None
-        if outcome is not None:
-            design = das.exact(
-                network, outcome.accelerator, self.target, weights=weights, sized=False, given=True
-            )
-            if not self.target.goal.excess(design.figures) and (
-                found is None or self.objective(design) < self.objective(found.design)
-            ):
-                found = das.Found(design=design, curve=[] if found is None else found.curve)
-        if found is None:
-            assert error is not None
-            raise error
-        return found, engine, tables
-
-    def objective(self, design: das.Design) -> float:
-        """Logarithm of what the goal minimizes."""
-        return sum(
-            weight * math.log(max(design.figures[name], 1e-3))
-            for name, weight in self.target.goal.weights.items()
+    def accelerator(self, network: Network, weights: golden.Weights | None = None) -> Outcome:
+        """The best accelerator within the limits: what `autonba search-accel` finds for them."""
+        return search_accelerator(
+            network,
+            self.aim.board,
+            self.aim.goal,
+            seed=self.seed,
+            weights=weights,
+            clock_mhz=self.aim.clock_mhz,
         )
 
     def train(self, outline: Network, *, quantized: bool) -> dict[str, export.Folded]:
@@ -606,11 +560,14 @@ class Run:
             }
         return facts
 
-    def final(self, network: Network, weights: golden.Weights) -> tuple[das.Found, dict[str, Any]]:
+    def final(self, network: Network, weights: golden.Weights) -> tuple[Outcome, dict[str, Any]]:
         """The accelerator of the integer network beside random ones."""
-        found, engine, tables = self.accelerator(network, weights)
-        designs = das.random_designs(network, engine, tables, count=RANDOM_DESIGNS, weights=weights)
-        design, cycles = found.design, [float(d["cycles"]) for d in designs]
+        outcome = self.accelerator(network, weights)
+        design = outcome.realized
+        designs = random_designs(
+            network, self.aim.board, self.aim.goal, seed=self.seed, count=RANDOM_DESIGNS
+        )
+        cycles = [float(d["cycles"]) for d in designs]
         facts: dict[str, Any] = {
             "cycles_per_image": design.cycles,
             "cycles_proven": design.proven,
@@ -619,9 +576,10 @@ class Run:
             "multipliers": design.accelerator.multipliers,
             "chunks": len(design.accelerator.chunks),
             "resources": {name: getattr(design.resources, name) for name in RESOURCES},
-            "multipliers_limit": self.space.hardware.multipliers,
             "energy_pj": round(design.energy, 1),
-            "score_curve": [round(v, 5) for v in found.curve],
+            "score_curve": [
+                round(value, 5) for _, _, value in outcome.found.curve if math.isfinite(value)
+            ],
             "random": {"count": len(designs), "designs": designs},
         }
         if cycles:
@@ -631,4 +589,4 @@ class Run:
                 "best_cycles": min(cycles),
                 "median_over_search": round(median / design.cycles, 4),
             }
-        return found, facts
+        return outcome, facts

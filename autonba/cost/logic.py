@@ -82,7 +82,7 @@ def margin(family: Family, kind: Logic) -> float:
     1.
     """
     rows = model(family)["held_out"]
-    return max(1.0, *(row[kind]["synthesized"] / row[kind]["predicted"] for row in rows))
+    return float(max(1.0, *(row[kind]["synthesized"] / row[kind]["predicted"] for row in rows)))
 
 
 @cache

@@ -14,7 +14,6 @@ from torch import Tensor
 
 from autonba.accelerator import Accelerator
 from autonba.boards import Family
-
 from autonba.mapping import ends
 
 from .evaluation import evaluate

@@ -267,9 +267,7 @@ def _logic(
         logic.weight_memory(
             path.weight_word, words.weights, family, written=streamed, slices=loads
         ),
-        logic.weight_memory(
-            path.parameter_word, words.parameters, family, written=False, slices=0
-        ),
+        logic.weight_memory(path.parameter_word, words.parameters, family, written=False, slices=0),
     )
     total = total + sum(logic.weigh(part, own, family, kind) for part, own in parts.items())
     total = total + sum(logic.weigh("weights", own, family, kind) for own in memories)

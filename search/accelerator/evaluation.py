@@ -104,13 +104,15 @@ class _Evaluation:
 
     def _sum(self, values: Floats) -> Ints:
         """Sums over the layers of each chunk (N,) of whole numbers (L,) or (B, L)."""
-        values = np.broadcast_to(values, self.n_BL.shape)
-        return np.add.reduceat(values.ravel()[self._order], self._starts)
+        values = np.broadcast_to(values, self.n_BL.shape).ravel()[self._order]
+        found: Ints = np.add.reduceat(values, self._starts)
+        return found
 
     def _most(self, values: Floats) -> Ints:
         """Largest values of the layers of each chunk (N,)."""
-        values = np.broadcast_to(values, self.n_BL.shape)
-        return np.maximum.reduceat(values.ravel()[self._order], self._starts)
+        values = np.broadcast_to(values, self.n_BL.shape).ravel()[self._order]
+        found: Ints = np.maximum.reduceat(values, self._starts)
+        return found
 
     # Layers on their chunks
 
@@ -332,9 +334,7 @@ class _Evaluation:
         bits = self.load_BL * self.port[:, None]
         total = total + bits * HOROWITZ_45NM.dram_bit
         total = total + HOROWITZ_45NM.access(bits, own.weight_word * own.weight_words)
-        of_writer = layers.height * layers.width * divided_up(
-            layers.channels, self.arrays.drain[n]
-        )
+        of_writer = layers.height * layers.width * divided_up(layers.channels, self.arrays.drain[n])
         image, out = layers.network.input, layers.network.output
         ends = np.zeros(self.count)
         for e, (writer, reader) in enumerate(zip(layers.writer, layers.reader, strict=True)):

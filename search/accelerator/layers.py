@@ -29,9 +29,7 @@ Truths = npt.NDArray[np.bool_]
 IMPOSSIBLE = 1 << 40  # words that a layer reads on a chunk that cannot run it
 
 
-def natural_plans(
-    network: Network, streamed: frozenset[str] = frozenset()
-) -> list[LayerPlan]:
+def natural_plans(network: Network, streamed: frozenset[str] = frozenset()) -> list[LayerPlan]:
     """Plans of all layers with the orders of channels that they have on every accelerator of the
     space; tasks of those that are `streamed` are whole maps.
     """
@@ -126,7 +124,9 @@ def tabulate(
     number = {name: n for n, name in enumerate(names)}
     tensors, count = network.tensors, len(plans)
     rows = np.array([[_divisor(lp.out.height, n) for n in ROWS] for lp in plans])
-    patterns = [[_pattern(lp, n) for n in own] for lp, own in zip(plans, rows.tolist(), strict=True)]
+    patterns = [
+        [_pattern(lp, n) for n in own] for lp, own in zip(plans, rows.tolist(), strict=True)
+    ]
     edges = []
     for n, lp in enumerate(plans):
         edges.append((number.get(lp.root, count), n, False, lp.source, patterns[n]))

@@ -130,6 +130,15 @@ class Goal:
         }
 
 
+@dataclass(frozen=True, kw_only=True)
+class Aim:
+    """Where an accelerator shall run, and what is wanted of it."""
+
+    board: Board
+    clock_mhz: float
+    goal: Goal
+
+
 def goal(
     board: Board,
     clock_mhz: float,
@@ -169,5 +178,5 @@ def goal(
         limits["latency"] = max_latency_ms * 1e-3 * clock_mhz * 1e6
     if max_energy_uj is not None:
         limits["energy"] = max_energy_uj * 1e6
-    margins = {kind: logic.margin(board.family, kind) for kind in logic.KINDS}
+    margins = {str(kind): logic.margin(board.family, kind) for kind in logic.KINDS}
     return Goal(weights=dict(objective), limits=limits, margins=margins)

@@ -13,7 +13,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from autonba.boards import Board
 from autonba.network import Network
 from autonba.search.accelerator.engines.differentiable import MANY, Differentiable
 from autonba.search.accelerator.engines.staged import Staged
@@ -22,7 +21,7 @@ from autonba.search.gumbel import Annealing
 from .accelerator_problem import AcceleratorProblem
 from .evaluation import Evaluation, evaluate
 from .layers import Layers, tabulate
-from .objectives import Costs, Goal
+from .objectives import Aim, Costs
 from .realize import unsized
 from .record import Record
 from .space import AcceleratorSpace, Candidates
@@ -33,7 +32,7 @@ QUICK_EVALUATIONS = 12_000  # of a staged space, for a network that will still c
 class Pricing:
     """gamma, the champions, and the best accelerator of the network priced last (`best`, a choice
     of the space). `slots` are the places of layers in the networks, `roles` tell those apart that
-    hold unlike layers, `slot_of` maps a layer's name to its slot.
+    hold unlike layers, `slot_of` maps a layer's name to its slot; `network` is any of them.
     """
 
     def __init__(
@@ -42,19 +41,20 @@ class Pricing:
         slots: Sequence[str],
         roles: Sequence[int],
         slot_of: Callable[[str], str],
-        board: Board,
-        goal: Goal,
+        aim: Aim,
         seed: int,
+        network: Network,
         annealing: Annealing | None = None,
     ) -> None:
-        self.slots, self.slot_of, self.board = tuple(slots), slot_of, board
-        self.goal, self.seed = goal.tightened, seed
+        self.slots, self.slot_of, self.board = tuple(slots), slot_of, aim.board
+        self.goal, self.seed = aim.goal.tightened, seed
         self.space = AcceleratorSpace(
-            len(self.slots), streams="dram" in goal.limits, roles=tuple(roles)
+            len(self.slots), streams="dram" in aim.goal.limits, roles=tuple(roles)
         )
         self.annealing = annealing or Annealing(first=2.0, last=0.5)
         self.correction: dict[str, float] = {}
-        self.engine: Differentiable | None = None
+        record = Record(self.problem(self.tabulate(network)), evaluations=None, seconds=None)
+        self.engine = Differentiable(record, seed=seed, steps=MANY, finish=False)
         self.best: Tensor | None = None
 
     def tabulate(self, network: Network) -> Layers:
@@ -63,24 +63,16 @@ class Pricing:
 
     def problem(self, layers: Layers) -> AcceleratorProblem:
         """The problem of choosing an accelerator for a network."""
-        return AcceleratorProblem(
-            layers, self.space, self.goal, self.board.family, self.correction
-        )
-
-    def _engine(self, record: Record) -> Differentiable:
-        if self.engine is None:
-            self.engine = Differentiable(record, seed=self.seed, steps=MANY, finish=False)
-        self.engine.record = record
-        return self.engine
+        return AcceleratorProblem(layers, self.space, self.goal, self.board.family, self.correction)
 
     def step(self, layers: Layers, *, samples: int, progress: float) -> float:
         """One draw of `samples` accelerators for a network and one update of gamma; returns the
         best score.
         """
         record = Record(self.problem(layers), evaluations=None, seconds=None)
-        engine = self._engine(record)
-        engine.samples, engine.temperature = samples, self.annealing.at(progress)
-        engine.step()
+        self.engine.record = record
+        self.engine.samples, self.engine.temperature = samples, self.annealing.at(progress)
+        self.engine.step()
         self.best = record.best
         return record.score
 
@@ -94,7 +86,7 @@ class Pricing:
         Staged(record, seed=self.seed, evaluations=QUICK_EVALUATIONS).run()
         if record.rank == float("inf"):
             return False
-        self._engine(record).adopt(record.best)
+        self.engine.adopt(record.best)
         self.best = record.best
         if "latency" in {**self.goal.limits, **self.goal.weights}:
             bare = self.problem(layers).accelerator(record.best)
@@ -119,23 +111,18 @@ class Pricing:
 
     def entropy(self) -> float:
         """Mean entropy of gamma's factors, in nats."""
-        if self.engine is None:
-            return 0.0
         p_KF = torch.softmax(self.engine.gamma.logits_KF, dim=0)
         return float(-(p_KF * p_KF.clamp(min=1e-12).log()).sum(0).mean())
 
     def state_dict(self) -> dict[str, Any]:
         """All that changes from step to step."""
         return {
-            "engine": None if self.engine is None else self.engine.state_dict(),
+            "engine": self.engine.state_dict(),
             "best": self.best,
             "correction": dict(self.correction),
         }
 
-    def load_state_dict(self, state: Mapping[str, Any], layers: Layers) -> None:
-        """Go on from `state`; `layers` are those of any network of the search."""
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from `state`."""
         self.best, self.correction = state["best"], dict(state["correction"])
-        self.engine = None
-        if state["engine"] is not None:
-            record = Record(self.problem(layers), evaluations=None, seconds=None)
-            self._engine(record).load_state_dict(state["engine"])
+        self.engine.load_state_dict(state["engine"])

@@ -27,7 +27,7 @@ from autonba.search.accelerator.stages.tables import StageTables
 
 from .accelerator_problem import AcceleratorProblem
 from .layers import tabulate
-from .objectives import RESOURCES, Costs, Goal
+from .objectives import RESOURCES, Aim, Costs, Goal
 from .problem import Found
 from .realize import Realized, realize
 from .space import AcceleratorSpace
@@ -187,6 +187,13 @@ def shown(name: str, value: float, clock_mhz: float) -> str:
 def times(need: float, limit: float) -> str:
     """How far a need is from its limit."""
     return f" ({need / limit:.2f} times the limit)" if limit > 0 else ""
+
+
+def check_limits(network: Network, aim: Aim) -> None:
+    """Raise OutOfReachError where a limit is far below what any accelerator for `network` needs."""
+    problem = problem_of(network, aim.board, aim.goal)
+    tables = StageTables(problem.layers, aim.board.family)
+    refuse_impossible(problem, tables, aim.goal, aim.board, aim.clock_mhz)
 
 
 def refuse_impossible(

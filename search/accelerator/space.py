@@ -259,9 +259,7 @@ class AcceleratorSpace:
             name: own
             for n, name in enumerate(layers.names)
             if (
-                own := replace(
-                    LOOPS[c.loops[index, n]], rows=int(layers.rows[n, c.rows[index, n]])
-                )
+                own := replace(LOOPS[c.loops[index, n]], rows=int(layers.rows[n, c.rows[index, n]]))
             )
             != Loops()
         }

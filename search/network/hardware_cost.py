@@ -10,21 +10,29 @@ import torch
 from torch import Tensor
 
 from autonba.network import Network, effective_kernel
-from autonba.search.accelerator import candidates as cand
-from autonba.search.accelerator.candidates import Candidates, NetworkTables
-from autonba.search.accelerator.das import AcceleratorSearch
+from autonba.search.accelerator.objectives import Aim
+from autonba.search.accelerator.pricing import Pricing
 
-from . import spaces
-from .spaces import Choice
+from .spaces import Choice, Space, slot_of
 from .supernet import Draw, Supernet
 
 SMOOTH = 0.1  # width of the smooth maximum over chunks, as a fraction of the busiest
-PRICED = (
-    "cycles",
-    "latency",
-    "energy",
-    "bram",
-)  # metrics that a network's operators and bitwidths change
+SHARED = ("dsp", "bram", "lut", "ff")  # what blocks share by what they store
+# metrics that a network's operators and bitwidths change, as far as limits on them steer a search
+STEERED = ("cycles", "latency", "energy", "bram")
+PRICED = ("cycles", "latency", "energy", *SHARED)
+
+
+def pricing_of(space: Space, aim: Aim, seed: int, network: Network) -> Pricing:
+    """What prices networks of `space`, of which `network` is one."""
+    return Pricing(
+        slots=space.slots,
+        roles=space.roles,
+        slot_of=slot_of,
+        aim=aim,
+        seed=seed,
+        network=network,
+    )
 
 
 class HardwareCost:
@@ -32,9 +40,9 @@ class HardwareCost:
     operators and bitwidths.
     """
 
-    def __init__(self, net: Supernet, engine: AcceleratorSearch) -> None:
-        self.net, self.engine, self.space = net, engine, net.space
-        self.tables = [self.tabulate(network) for network in net.uniform]
+    def __init__(self, net: Supernet, pricing: Pricing) -> None:
+        self.net, self.pricing, self.space = net, pricing, net.space
+        self.tables = [pricing.tabulate(network) for network in net.uniform]
         shape = len(net.space.blocks), len(net.space.operators)
         self.memory, self.macs = (
             torch.zeros(shape),
@@ -58,18 +66,14 @@ class HardwareCost:
                 elif i == 0:
                     self.rest_macs += size * out.height * out.width
         self.width_J = torch.tensor([float(b) for b in net.space.bits])
-        self.set_accelerator(engine.smallest())
+        self.set_accelerator(pricing.smallest())
 
-    def tabulate(self, network: Network) -> NetworkTables:
-        """Cost tables of a network for this search's hardware."""
-        return cand.tabulate(network, self.space.hardware, self.space.slots, spaces.slot_of)
-
-    def set_accelerator(self, best: Candidates) -> None:
+    def set_accelerator(self, best: Tensor) -> None:
         """Take the cycles and energies of every operator from accelerator `best`."""
         blocks, operators, chunks = (
             len(self.space.blocks),
             len(self.space.operators),
-            self.space.hardware.chunks,
+            self.pricing.space.chunks,
         )
         self.busy_BIC, self.rest_C = torch.zeros(blocks, operators, chunks), torch.zeros(chunks)
         self.fill_BI, self.energy_BI = (
@@ -77,18 +81,15 @@ class HardwareCost:
             torch.zeros(blocks, operators),
         )
         self.rest_fill = self.rest_energy = 0.0
-        brams: list[float] = []
+        taken: dict[str, list[float]] = {name: [] for name in SHARED}
         for i, tables in enumerate(self.tables):
-            chunk_L = cand.allocate(tables, best)[0].tolist()
-            found = self.engine.costs(tables, best)
-            fill_L = (found.layer_cycles * tables.fill)[0]
-            energy_L = found.layer_energy[0] * self.engine.correction["energy"]
+            candidates, found = self.pricing.evaluated(tables, best)
             rows = zip(
                 tables.names,
-                chunk_L,
+                candidates.chunk[0].tolist(),
                 found.layer_cycles[0].tolist(),
-                fill_L.tolist(),
-                energy_L.tolist(),
+                found.layer_fill[0].tolist(),
+                found.layer_energy[0].tolist(),
                 strict=True,
             )
             for name, chunk, cycles, fill, energy in rows:
@@ -101,10 +102,15 @@ class HardwareCost:
                     self.rest_C[chunk] += cycles
                     self.rest_fill += fill
                     self.rest_energy += energy
-            brams.append(float(found.resources["bram"][0]))
-        self.rest_bram = min(brams)  # the others' more is that of their blocks, by what each stores
+            for name, amounts in taken.items():
+                amounts.append(float(getattr(found, name)[0]))
+        # the least is the others'; what is more is that of the blocks, by what each stores
+        self.rest = {name: min(amounts) for name, amounts in taken.items()}
         share_BI = self.memory / self.memory.sum(0).clamp(min=1.0)
-        self.bram_BI = share_BI * (torch.tensor(brams) - self.rest_bram)
+        self.shared_BI = {
+            name: share_BI * (torch.tensor(amounts) - self.rest[name])
+            for name, amounts in taken.items()
+        }
 
     def metrics(self, p_BI: Tensor, width_BI: Tensor) -> dict[str, Tensor]:
         """PRICED metrics, and `memory` (bits) and `macs` (times bits), of operators with
@@ -117,15 +123,15 @@ class HardwareCost:
         smooth = torch.logsumexp(busy_C / (SMOOTH * busiest), 0) * SMOOTH * busiest
         cycles = smooth / smooth.detach() * busiest
         memory = (p_BI * self.memory * width_BI).sum() + 1000.0
-        share = width_BI / self.space.bits[-1]  # energies and block RAMs are those of the widest
+        share = width_BI / self.space.bits[-1]  # energies and resources are those of the widest
         return {
             "cycles": cycles,
             "latency": (
                 (cycles + (p_BI * self.fill_BI).sum() + self.rest_fill)
-                * self.engine.correction["latency"]
+                * self.pricing.correction.get("latency", 1.0)
             ),
             "energy": (p_BI * self.energy_BI * share).sum() + self.rest_energy,
-            "bram": (p_BI * self.bram_BI * share).sum() + self.rest_bram,
+            **{n: (p_BI * self.shared_BI[n] * share).sum() + self.rest[n] for n in SHARED},
             "memory": memory,
             "macs": (p_BI * self.macs * width_BI).sum() + self.rest_macs * self.space.fixed_bits,
         }
@@ -159,7 +165,7 @@ class HardwareCost:
             return torch.zeros(())
         if how == "macs":
             return self.space.cycles_weight * torch.log(found["macs"])
-        weights = self.engine.goal.weights
+        weights = self.pricing.goal.weights
         total = self.space.memory_weight * torch.log(found["memory"])
         for name, weight in weights.items():
             if name in PRICED:
@@ -168,5 +174,5 @@ class HardwareCost:
 
     def excess(self, found: Mapping[str, float]) -> dict[str, float]:
         """need / limit of the limited metrics that the network changes."""
-        limits = self.engine.goal.limits
-        return {name: found[name] / max(limits[name], 1e-9) for name in PRICED if name in limits}
+        limits = self.pricing.goal.limits
+        return {name: found[name] / max(limits[name], 1e-9) for name in STEERED if name in limits}

@@ -17,8 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from autonba.search.accelerator import candidates as cand
-from autonba.search.accelerator.das import AcceleratorSearch, Target
+from autonba.search.accelerator.objectives import Aim
 from autonba.search.gumbel import Annealing
 from autonba.search.settings import Bitwidths, Level
 from autonba.search.training import datasets, distributed
@@ -29,9 +28,9 @@ from autonba.search.training.datasets import Dataset
 from autonba.search.training.progress_log import Log
 from autonba.search.training.train import Tick
 
-from . import sampling, spaces
+from . import sampling
 from .corrections import Pull, corrected
-from .hardware_cost import HardwareCost
+from .hardware_cost import HardwareCost, pricing_of
 from .spaces import Choice, Space
 from .supernet import Draw, Supernet
 
@@ -79,24 +78,21 @@ class JointSearch:
         self,
         data: Dataset,
         space: Space,
-        target: Target,
+        aim: Aim,
         method: Method,
         seed: int,
         compute: Compute | None = None,
     ) -> None:
         torch.manual_seed(seed)
-        self.data, self.space, self.target, self.method = data, space, target, method
+        self.data, self.space, self.aim, self.method = data, space, aim, method
         self.compute = compute or Compute()
         self.generator = torch.Generator().manual_seed(seed)
         self.net = Supernet(space, data.shape, data.classes)
-        self.engine = AcceleratorSearch(
-            space=space.hardware, slots=space.slots, target=target, seed=seed
-        )
         middle = self.net.network(self.net.derive())
-        self.engine.calibrate(
-            middle, cand.tabulate(middle, space.hardware, space.slots, spaces.slot_of)
-        )
-        self.cost = HardwareCost(self.net, self.engine)
+        self.pricing = pricing_of(space, aim, seed, middle)
+        if method.price == "accelerator":
+            self.pricing.look_for(middle)
+        self.cost = HardwareCost(self.net, self.pricing)
         self.compute.place(self.net)
         for logits in (self.net.alpha, self.net.beta):  # draws and costs are made on the CPU
             logits.data = logits.data.cpu()
@@ -148,7 +144,7 @@ class JointSearch:
             decay=self.decay,
             architecture=self.architecture,
             generator=self.generator,
-            engine=self.engine,
+            engine=self.pricing,
             compute=self.compute,
         )
 
@@ -175,8 +171,8 @@ class JointSearch:
             plain["curves"],
             dict(plain["pull"]),
         )
-        if self.engine.best is not None:
-            self.cost.set_accelerator(self.engine.best)
+        if self.pricing.best is not None:
+            self.cost.set_accelerator(self.pricing.best)
 
     def run(
         self,
@@ -203,6 +199,8 @@ class JointSearch:
                 if resumable.due():
                     resumable.save(self.take())
             self.epoch, self.step = self.epoch + 1, 0
+            if self.epoch > self.method.warm_epochs and self.method.price == "accelerator":
+                self.pricing.look_for(self.net.network(self.net.derive()))
             log.scalars("joint", self.epoch, self.note())
             resumable.save(self.take())
             tick(self.epoch / self.epochs)
@@ -284,12 +282,12 @@ class JointSearch:
             generator=self.generator,
         )
         if method.price == "accelerator" and (
-            self.number % REFRESH == 0 or self.engine.best is None
+            self.number % REFRESH == 0 or self.pricing.best is None
         ):
-            tables = self.cost.tabulate(net.network(draw.choices(self.space)))
-            self.engine.step(tables, samples=method.samples, progress=self.progress)
-            assert self.engine.best is not None
-            self.cost.set_accelerator(self.engine.best)
+            layers = self.pricing.tabulate(net.network(draw.choices(self.space)))
+            self.pricing.step(layers, samples=method.samples, progress=self.progress)
+            assert self.pricing.best is not None
+            self.cost.set_accelerator(self.pricing.best)
         self.number += 1
         found = self.cost.of_draw(draw)
         return draw, self.cost.price(found, method.price), float(found["cycles"].detach())
@@ -316,18 +314,14 @@ class JointSearch:
         figures = {
             n: v / self.sums[f"{n}_count"] for n, v in self.sums.items() if not n.endswith("_count")
         }
-        net, engine = self.net, self.engine
-        for name, logits in (
-            ("alpha", net.alpha),
-            ("beta", net.beta),
-            ("gamma", engine.gamma + engine.mask),
-        ):
+        net, pricing = self.net, self.pricing
+        for name, logits in (("alpha", net.alpha), ("beta", net.beta)):
             figures[f"{name}_entropy"] = entropy(logits.detach())
-        if engine.best is not None:
-            tables = self.cost.tabulate(net.network(net.derive()))
-            figures["accelerator_score"] = float(engine.score(tables, engine.best))
-            costs = engine.costs(tables, engine.best)
-            for name, limit in engine.goal.limits.items():
+        figures["gamma_entropy"] = pricing.entropy()
+        if pricing.best is not None:
+            costs = pricing.costs(pricing.tabulate(net.network(net.derive())), pricing.best)
+            figures["accelerator_score"] = float(pricing.goal.score(costs)[0])
+            for name, limit in pricing.goal.limits.items():
                 figures[f"need_{name}"] = float(costs.metric(name)) / max(limit, 1e-9)
         for name, value in figures.items():
             self.curves.setdefault(name, []).append(round(value, 5))

@@ -18,7 +18,6 @@ from typing import Any, Literal, get_args
 from autonba.errors import SpecError
 from autonba.files import read_text
 from autonba.network import INPUT, Layer, Network, Tensor
-from autonba.search.accelerator.hardware_space import HardwareSpace
 from autonba.toml import MOST_BYTES, parse_toml
 
 SKIP = "skip"
@@ -98,7 +97,7 @@ class Block:
 
 @dataclass(frozen=True, kw_only=True)
 class Space:
-    """Network and hardware space with the weights of the search's loss."""
+    """Network space and limits with the weights of the search's loss."""
 
     name: str
     stem_channels: int
@@ -109,7 +108,6 @@ class Space:
     bits: tuple[int, ...]
     operators: tuple[Operator, ...]
     blocks: tuple[Block, ...]
-    hardware: HardwareSpace
     constraints: Mapping[str, float]
     accuracy_weight: float
     cycles_weight: float
@@ -123,6 +121,11 @@ class Space:
             f"b{b.index}_{part}" for b in self.blocks for part in ("expand", "depthwise", "project")
         ]
         return ("stem", *inner, "head", "pool", "classifier")
+
+    @property
+    def roles(self) -> tuple[int, ...]:
+        """Numbers of what the slots hold: the same for like layers of different blocks."""
+        return (0, *(1, 2, 3) * len(self.blocks), 0, 4, 0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,7 +163,7 @@ def load(name: str) -> Space:
 
 
 _KEYS: Mapping[str, Mapping[str, type | tuple[type, ...]]] = {
-    "": {"network": dict, "hardware": dict, "constraints": dict, "search": dict, "train": dict},
+    "": {"network": dict, "constraints": dict, "search": dict, "train": dict},
     "network": {
         "stem": dict,
         "head": int,
@@ -172,7 +175,6 @@ _KEYS: Mapping[str, Mapping[str, type | tuple[type, ...]]] = {
     },
     "network.stem": {"channels": int, "kernel": int, "stride": int},
     "network.stages": {"channels": int, "blocks": int, "stride": int, "operators": list},
-    "hardware": {"chunks": int, "lanes": list, "multipliers": int},
     "constraints": {
         "dsp": (int, float),
         "bram": (int, float),
@@ -230,10 +232,7 @@ _TYPES: Mapping[Any, str] = {
 def parse(name: str, text: str) -> Space:
     """A space from TOML text; raises SpecError that names the key."""
     document = _checked(parse_toml(text))
-    net, hardware = (
-        _checked(document["network"], "network"),
-        _checked(document["hardware"], "hardware"),
-    )
+    net = _checked(document["network"], "network")
     stem, weights = _checked(net["stem"], "network.stem"), _checked(document["search"], "search")
     train = _checked(document.get("train", {}), "train")
     augmentation = train.get("augmentation", "affine")
@@ -256,8 +255,6 @@ def parse(name: str, text: str) -> Space:
     ):
         if any(not isinstance(entry, kind) for entry in net.get(key, [])):
             raise SpecError(f"network.{key} must be a list of {what}, not {net[key]!r}")
-    if any(not isinstance(lanes, int) for lanes in hardware["lanes"]):
-        raise SpecError(f"hardware.lanes must be a list of integers, not {hardware['lanes']!r}")
     stages = [_checked(stage, "network.stages") for stage in net["stages"]]
     if not stages:
         raise SpecError("network.stages must hold at least one stage, and it is empty")
@@ -300,11 +297,6 @@ def parse(name: str, text: str) -> Space:
         bits=tuple(sorted(net["bits"])),
         operators=tuple(Operator.parse(o) for o in names),
         blocks=tuple(blocks),
-        hardware=HardwareSpace(
-            chunks=hardware["chunks"],
-            lanes=tuple(hardware["lanes"]),
-            multipliers=hardware["multipliers"],
-        ),
         constraints=dict(_checked(document.get("constraints", {}), "constraints")),
         accuracy_weight=weights["accuracy_weight"],
         cycles_weight=weights["cycles_weight"],

@@ -21,8 +21,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from autonba.search.accelerator.das import Target
-from autonba.search.accelerator.objectives import VIOLATION
+from autonba.search.accelerator.objectives import VIOLATION, Aim
 from autonba.search.settings import Strategy
 from autonba.search.training.checkpoint import Resumable
 from autonba.search.training.compute import Compute
@@ -53,7 +52,7 @@ def find_network(
     strategy: Strategy,
     data: Dataset,
     space: Space,
-    target: Target,
+    aim: Aim,
     *,
     seed: int,
     method: Method,
@@ -63,7 +62,7 @@ def find_network(
     tick: Tick = lambda done: None,
 ) -> tuple[list[Choice], dict[str, Any]]:
     """Operator and bitwidth of each block, and the curves of the search."""
-    joint = JointSearch(data, space, target, method_of(strategy, method), seed, compute)
+    joint = JointSearch(data, space, aim, method_of(strategy, method), seed, compute)
     joint.run(resumable=resumable, log=log, tick=tick)
     return finish(strategy, joint, seed)
 
@@ -135,11 +134,11 @@ def child(
 def score(joint: JointSearch, choices: Sequence[Choice], progress: float) -> float:
     """What the joint search minimizes, of one network; smaller is better."""
     network = joint.net.network(choices)
-    tables = joint.cost.tabulate(network)
+    layers = joint.pricing.tabulate(network)
     for _ in range(REFRESH // 2):
-        joint.engine.step(tables, samples=joint.method.samples, progress=progress)
-    assert joint.engine.best is not None
-    joint.cost.set_accelerator(joint.engine.best)
+        joint.pricing.step(layers, samples=joint.method.samples, progress=progress)
+    assert joint.pricing.best is not None
+    joint.cost.set_accelerator(joint.pricing.best)
     found = joint.cost.of_draw(joint.net.fixed(choices))
     price = float(joint.cost.price(found, "accelerator").detach())
     over = joint.cost.excess({name: float(value.detach()) for name, value in found.items()})

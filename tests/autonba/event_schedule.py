@@ -18,6 +18,7 @@ from autonba.cost.schedule import (
     TOKEN_DELAY,
     beat_to_commit,
 )
+from autonba.cost.timing import OUTPUT_WORD
 from autonba.mapping import LayerPlan, Plan
 from autonba.network import INPUT
 from autonba.weight_image import block_bursts

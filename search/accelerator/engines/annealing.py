@@ -24,7 +24,6 @@ from torch import Tensor
 
 from autonba.cost import fetch, timing
 from autonba.cost.arrays import bit_length, divided_up
-
 from autonba.search.accelerator import chunks
 from autonba.search.accelerator.accelerator_problem import RESOURCES, AcceleratorProblem
 from autonba.search.accelerator.chunks import Arrays, Needs, Words
@@ -162,12 +161,14 @@ class Annealing(Engine):
             if deep or out * lanes * taps * columns <= MOST_MULTIPLIERS
         ]
         out, taps, columns = np.array(shapes, dtype=np.int64).reshape(-1, 3).T
-        outs, steps, sides = np.array(OUT_LANES)[out], np.array(TAPS)[taps], np.array(COLUMNS)[columns]
+        outs, steps, sides = (
+            np.array(OUT_LANES)[out],
+            np.array(TAPS)[taps],
+            np.array(COLUMNS)[columns],
+        )
         row = np.arange(len(layers))[:, None]
         words = (
-            np.broadcast_to(
-                layers.depthwise_words[:, group.into, None], (len(layers), len(shapes))
-            )
+            np.broadcast_to(layers.depthwise_words[:, group.into, None], (len(layers), len(shapes)))
             if deep
             else layers.conv_words[row, out, group.into]
         )
@@ -225,9 +226,7 @@ class Annealing(Engine):
         start = 0
         for group, count in zip(new, counts, strict=True):
             part = slice(start, start + count)
-            self.tables[group, port] = _Table(
-                shape[part], multiplier[part], busy[part], uses[part]
-            )
+            self.tables[group, port] = _Table(shape[part], multiplier[part], busy[part], uses[part])
             start += count
 
     def _rows(self, group: Group, port: int) -> tuple[Ints, ...]:
@@ -240,8 +239,8 @@ class Annealing(Engine):
         busy = menu.busy[still].sum(axis=0)
         weights = (menu.blocks * menu.beats)[still].sum(axis=0)
         bits = np.zeros(len(busy), dtype=np.int64)
-        word = menu.size // np.array(COLUMNS)[menu.columns] * int(
-            self.layers.weight_bits[own].max()
+        word = (
+            menu.size // np.array(COLUMNS)[menu.columns] * int(self.layers.weight_bits[own].max())
         )
         if stream:
             beats = menu.beats[stream] * divided_up(word, PORTS[port])
@@ -383,7 +382,7 @@ class Annealing(Engine):
                 parts["multiplier"][b, n] = multiplier
                 slots = layers.slots[list(group.layers)]
                 parts["chunk"][b, slots] = n
-                slots = layers.slots[list(group.streamed)] if group.streamed else []
+                slots = layers.slots[np.array(sorted(group.streamed), dtype=np.int64)]
                 parts["loops"][b, slots] = STREAMED
                 parts["rows"][b, slots] = whole
         return found
@@ -454,7 +453,7 @@ class Annealing(Engine):
         """Kind of chunk that suits a layer."""
         layers = self.layers
         alone = bool((layers.depthwise_words[n] < IMPOSSIBLE).any())
-        return DEPTHWISE if alone and not layers.plans[n].layer.op == "global_pool" else CONV
+        return DEPTHWISE if alone and layers.plans[n].layer.op != "global_pool" else CONV
 
     @cached_property
     def streamable(self) -> list[int]:
@@ -490,7 +489,10 @@ class Annealing(Engine):
             for j, group in enumerate(groups)
             if j != i
             and self._able(n, group)
-            and (near & group.layers or any(layers.height[m] == layers.height[n] for m in group.layers))
+            and (
+                near & group.layers
+                or any(layers.height[m] == layers.height[n] for m in group.layers)
+            )
         ]
         if (draw < 0.37 and len(groups) < self.problem.space.chunks) or not others:
             if len(groups) >= self.problem.space.chunks:
@@ -498,9 +500,7 @@ class Annealing(Engine):
             away = frozenset({n} | {m for m in source.layers if self.random.random() < 0.4})
             kind = source.kind if self._may_be(source.kind, away) else CONV
             groups[i] = _less(source, away)
-            groups.append(
-                replace(source, kind=kind, layers=away, streamed=source.streamed & away)
-            )
+            groups.append(replace(source, kind=kind, layers=away, streamed=source.streamed & away))
         else:
             j = pick(others)
             other = groups[j]
@@ -544,6 +544,7 @@ class Annealing(Engine):
     # The chain
 
     def propose(self) -> Tensor:
+        """Choices (B, F) to look at next; see `Engine`."""
         if self.state is None:
             self.period = self._first_period()
             self.state = self.of_choice(self.record.best) if self.record.feasible else self.first()
@@ -555,6 +556,7 @@ class Annealing(Engine):
         return torch.from_numpy(self.choices(self.near))
 
     def learn(self, choice_BF: Tensor, points: Points) -> None:
+        """Take in what the choices cost; see `Engine`."""
         scores, uses_BR = self._scores(points.costs)
         if self.fresh:
             self.current, self.uses_R, self.fresh = float(scores[0]), uses_BR[0], False

@@ -69,9 +69,7 @@ def run(
         record = Record(problem, evaluations=budget, seconds=seconds)
         return Result(found=SAMPLING[engine](record, seed=seed).run(), bound=None)
     record = Record(problem, evaluations=None, seconds=seconds)
-    staged = Staged(
-        record, seed=seed, proofs=True, seconds=seconds or PROOF_SECONDS, tables=tables
-    )
+    staged = Staged(record, seed=seed, proofs=True, seconds=seconds or PROOF_SECONDS, tables=tables)
     staged.run()
     if engine == "auto":
         further = {} if moves is None else {"moves": moves}

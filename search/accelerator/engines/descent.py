@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from autonba.search.accelerator.record import NEVER, Points, Record
+
 from .engine import Engine
 
 WIDTH = 48  # of the best single moves, those that are tried in pairs
@@ -33,6 +34,7 @@ class Descent(Engine):
         self.singles: Points | None = None
 
     def propose(self) -> Tensor:
+        """Choices (B, F) to look at next; see `Engine`."""
         here_F = self.here_F
         if here_F is None:
             return torch.zeros(0, len(self.record.problem.sizes), dtype=torch.int64)
@@ -54,6 +56,7 @@ class Descent(Engine):
         return near_BF
 
     def learn(self, choice_BF: Tensor, points: Points) -> None:
+        """Take in what the choices cost; see `Engine`."""
         rank_B = points.rank
         best = int(rank_B.argmin())
         if self.near is None or float(rank_B[best]) < float(self.near[1]):

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from autonba.search.accelerator.record import Points, Record
+
 from .descent import Descent
 from .engine import Engine, distinct
 from .evolutionary import Evolutionary
@@ -121,8 +122,8 @@ class Differentiable(Engine):
     """Draws from gamma; champions, the best of all draws, are looked at again with each.
 
     With `finish`, after `steps` draws or where gamma settles earlier, the best draws are bred for
-    half as many evaluations and the best are improved by descent. Then gamma starts anew, `restarts`
-    times, or as long as the record's budget lasts; once where it has none.
+    half as many evaluations and the best are improved by descent. Then gamma starts anew,
+    `restarts` times, or as long as the record's budget lasts; once where it has none.
     """
 
     def __init__(
@@ -158,6 +159,7 @@ class Differentiable(Engine):
         self.champions_BF = distinct(torch.cat([choice_F[None], self.champions_BF]))[0]
 
     def propose(self) -> Tensor:
+        """Choices (B, F) to look at next; see `Engine`."""
         if self.then:
             found = self.then[0].propose()
             if len(found):
@@ -172,6 +174,7 @@ class Differentiable(Engine):
         return torch.cat([choice_BF, self.gamma.likeliest, self.champions_BF])
 
     def learn(self, choice_BF: Tensor, points: Points) -> None:
+        """Take in what the choices cost; see `Engine`."""
         if self.then:
             self.then[0].learn(choice_BF, points)
             if isinstance(self.then[0], Evolutionary) and self.record.count >= self.bred_until:
@@ -207,6 +210,7 @@ class Differentiable(Engine):
         ]
 
     def state_dict(self) -> dict[str, Any]:
+        """All that changes from step to step."""
         gamma = self.gamma
         return super().state_dict() | {
             "logits": gamma.logits_KF.clone(),
@@ -217,6 +221,7 @@ class Differentiable(Engine):
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from `state`."""
         super().load_state_dict(state)
         gamma = self.gamma
         gamma.logits_KF, gamma.mean_KF = state["logits"].clone(), state["mean"].clone()

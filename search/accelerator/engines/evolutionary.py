@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from autonba.search.accelerator.record import Points, Record
+
 from .engine import Engine, distinct, uniform
 
 POPULATION, CHILDREN = 256, 1024
@@ -37,6 +38,7 @@ class Evolutionary(Engine):
         self.score_B = torch.zeros(0, dtype=torch.float64)
 
     def propose(self) -> Tensor:
+        """Choices (B, F) to look at next; see `Engine`."""
         sizes_F = torch.tensor(self.record.problem.sizes)
         if not len(self.alive_BF):
             if self.start is not None:
@@ -53,14 +55,17 @@ class Evolutionary(Engine):
         return torch.where(anew_BF, uniform(sizes_F, count, self.generator), child_BF)
 
     def learn(self, choice_BF: Tensor, points: Points) -> None:
+        """Take in what the choices cost; see `Engine`."""
         every_BF, kept = distinct(torch.cat([self.alive_BF, choice_BF]))
         every_B = torch.cat([self.score_B, points.score])[kept]
         order = every_B.argsort(stable=True)[: self.population]
         self.alive_BF, self.score_B = every_BF[order], every_B[order]
 
     def state_dict(self) -> dict[str, Any]:
+        """All that changes from step to step."""
         return super().state_dict() | {"alive": self.alive_BF, "score": self.score_B}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from `state`."""
         super().load_state_dict(state)
         self.alive_BF, self.score_B = state["alive"], state["score"]

@@ -7,6 +7,8 @@ weights: none, or those whose maps are at most so high.
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import torch
 from torch import Tensor
 
@@ -74,6 +76,7 @@ class Staged(Engine):
         return found
 
     def propose(self) -> Tensor:
+        """Choices (B, F) to look at next; see `Engine`."""
         while self.waiting:
             choice_BF = self._best_of(self.waiting.pop(0))
             if len(choice_BF):
@@ -81,7 +84,7 @@ class Staged(Engine):
         return torch.zeros(0, len(self.problem.sizes), dtype=torch.int64)
 
     def learn(self, choice_BF: Tensor, points: Points) -> None:
-        pass
+        """Nothing is learnt."""
 
     def _best_of(self, streamed: frozenset[str]) -> Tensor:
         """The best candidates (B, F) of one staged space: better and better ones."""
@@ -127,10 +130,8 @@ class Staged(Engine):
             seconds=None if left is None else max(left, 0.1),
         )
         if self.proofs and prove_it:
-            try:
+            with suppress(CapacityError, SpecError):  # none, or not of the sort that can be proven
                 found, self.bound = prove(staged, found, seconds=self.seconds)
-            except (CapacityError, SpecError):  # none, or not of the sort that can be proven
-                pass
         if not found.feasible:
             return []
         bare = accelerator(staged.tables, staged.decode(found.choice))

@@ -61,9 +61,7 @@ class Nests:
         return self.sets * self.blocks * np.where(self.beats < IMPOSSIBLE, self.beats, 0)
 
 
-def conv_nests(
-    table: Layers, plans: Sequence[LayerPlan], shapes: ConvShapes, port: int
-) -> Nests:
+def conv_nests(table: Layers, plans: Sequence[LayerPlan], shapes: ConvShapes, port: int) -> Nests:
     """Nests of all layers on conv chunks; streamed ones read through ports of `port` bits."""
     out = np.searchsorted(OUT_LANES, shapes.out)
     into = np.searchsorted(IN_LANES, shapes.into)
@@ -78,9 +76,7 @@ def conv_nests(
     )
 
 
-def depthwise_nests(
-    table: Layers, plans: Sequence[LayerPlan], shapes: DepthwiseShapes
-) -> Nests:
+def depthwise_nests(table: Layers, plans: Sequence[LayerPlan], shapes: DepthwiseShapes) -> Nests:
     """Nests of the layers that may run on depthwise chunks."""
     words = table.depthwise_words[:, np.searchsorted(IN_LANES, shapes.lanes)]
     able = np.array([is_depthwise(lp) for lp in plans])[:, None]
@@ -210,7 +206,7 @@ def chunk_costs(
     def whole(values: Floats) -> Ints:
         return values.astype(np.int64)
 
-    streams, raw, residual, maximum, heights = (
+    streams_L, raw, residual, maximum, heights = (
         np.array([f(lp) for lp in plans], dtype=float)[:, None]
         for f in (
             lambda lp: lp.streams,
@@ -221,13 +217,13 @@ def chunk_costs(
         )
     )
     beats_LS = np.where(nests.beats < IMPOSSIBLE, nests.beats, 1)
-    deepest = np.zeros((len(member_VL), beats_LS.shape[1]))
-    for n in np.flatnonzero(streams):
+    deepest: Floats = np.zeros((len(member_VL), beats_LS.shape[1]))
+    for n in np.flatnonzero(streams_L):
         deepest = np.maximum(deepest, member_VL[:, n, None] * beats_LS[n])
     groups_LS = nests.sets * nests.blocks * nests.drains
     per_visit = (options.out // options.drain)[np.unique(shape, return_index=True)[1]]
     words = Words(
-        weights=whole(total(nests.blocks * beats_LS * (1 - streams)) + 2 * deepest[:, shape]),
+        weights=whole(total(nests.blocks * beats_LS * (1 - streams_L)) + 2 * deepest[:, shape]),
         parameters=whole(total(nests.blocks * per_visit)),
         port=port,
     )
@@ -246,7 +242,7 @@ def chunk_costs(
         family,
     )
     beats, groups = total(nests.reads), total(groups_LS)
-    energy = sum(
+    energy: Floats = sum(  # type: ignore[assignment]
         found.path.energy(
             HOROWITZ_45NM,
             beats=beats,

@@ -17,8 +17,6 @@ import torch
 from torch import Tensor
 
 from autonba.accelerator import SINK, Accelerator, Buffer, Chunk, Port
-from autonba.boards import Family
-from autonba.network import Network
 from autonba.search.accelerator.objectives import Costs, Goal
 
 from .shapes import (

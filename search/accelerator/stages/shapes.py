@@ -12,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 
 from autonba.accelerator import Multiplier
-from autonba.arithmetic import ceil_div
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]

@@ -28,9 +28,7 @@ MEMORIES = (
 
 def is_depthwise(lp: LayerPlan) -> bool:
     """Whether a layer belongs on a depthwise chunk where there is one."""
-    return (
-        lp.layer.is_depthwise and lp.groups == lp.source.channels == lp.out.channels
-    )
+    return lp.layer.is_depthwise and lp.groups == lp.source.channels == lp.out.channels
 
 
 def layer_macs(lp: LayerPlan) -> int:

@@ -143,7 +143,9 @@ def test_a_few_samples_are_enough_to_start():
 
 
 def test_infeasible_is_said_and_comes_as_close_as_it_can():
-    found = run_engine(Differentiable, Chunks(dsp=5.0), seed=0, samples=64, steps=20)  # six chunks need six
+    found = run_engine(
+        Differentiable, Chunks(dsp=5.0), seed=0, samples=64, steps=20
+    )  # six chunks need six
     assert not found.feasible
     assert found.choice.tolist()[::2] == [0] * 6
 

@@ -1,5 +1,5 @@
-"""The evaluation of the accelerator space is that of `plan` and `estimate`, on every sort of network
-and family, and what a choice stands for is a legal accelerator.
+"""The evaluation of the accelerator space is that of `plan` and `estimate`, on every sort of
+network and family, and what a choice stands for is a legal accelerator.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def test_the_choice_of_an_accelerator_stands_for_it(name: str) -> None:
 
 
 def test_every_factor_takes_every_value() -> None:
-    """Nothing in the space is decoration: each value of each factor occurs in legal accelerators."""
+    """Nothing in the space is decoration: legal accelerators have each value of each factor."""
     layers = tabulate(NETWORKS["digits"])
     space = AcceleratorSpace(len(layers), chunks=4, streams=True)
     candidates = space.legal(space.random(np.random.default_rng(1), 4000), layers)
@@ -142,7 +142,9 @@ def test_a_chunk_that_runs_nothing_is_not_built() -> None:
 def test_an_accelerator_that_is_not_of_the_space_is_refused_with_the_factor() -> None:
     layers = tabulate(NETWORKS["digits"])
     space = AcceleratorSpace(len(layers), chunks=2)
-    accelerator = space.accelerator(layers, space.legal(np.zeros((1, len(space.sizes)), int), layers))
+    accelerator = space.accelerator(
+        layers, space.legal(np.zeros((1, len(space.sizes)), int), layers)
+    )
     odd = replace(accelerator, chunks=(replace(accelerator.chunks[0], out_lanes=5),))
     with pytest.raises(SpecError, match=r"out must be one of \[1, 2, .*\], not 5"):
         space.choice(odd, layers)

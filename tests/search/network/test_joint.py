@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from autonba.search.accelerator.das import Target
 
 from autonba.boards import find_board
-from autonba.search.accelerator.das import Target
 from autonba.search.accelerator.objectives import goal
 from autonba.search.network import spaces
 from autonba.search.network.corrections import Pull

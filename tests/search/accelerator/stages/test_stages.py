@@ -37,12 +37,16 @@ LIMITS = {"dsp": 40.0, "bram": 40.0, "lut": 12_000.0, "ff": 40_000.0}
 @pytest.fixture(scope="module", params=["xc7", "ecp5"])
 def problem(request: pytest.FixtureRequest) -> StagedProblem:
     family: Family = request.param
-    return StagedProblem(StageTables(tabulate(NETWORK), family), Goal(weights={"cycles": 1.0}, limits=LIMITS))
+    return StagedProblem(
+        StageTables(tabulate(NETWORK), family), Goal(weights={"cycles": 1.0}, limits=LIMITS)
+    )
 
 
 @pytest.fixture(scope="module")
 def xc7() -> StagedProblem:
-    return StagedProblem(StageTables(tabulate(NETWORK), "xc7"), Goal(weights={"cycles": 1.0}, limits=LIMITS))
+    return StagedProblem(
+        StageTables(tabulate(NETWORK), "xc7"), Goal(weights={"cycles": 1.0}, limits=LIMITS)
+    )
 
 
 def drawn(problem: StagedProblem, count: int, seed: int = 1) -> Tensor:
@@ -179,7 +183,9 @@ def test_a_response_keeps_the_target_and_is_cheap(xc7: StagedProblem) -> None:
 
 def test_what_is_assembled_keeps_every_limit_where_no_response_does(xc7: StagedProblem) -> None:
     response, limits = StageResponse(xc7), LIMITS
-    optimum = prove(xc7, column_generation(xc7, seed=1, evaluations=60_000), seconds=20)[1].objective
+    optimum = prove(xc7, column_generation(xc7, seed=1, evaluations=60_000), seconds=20)[
+        1
+    ].objective
     target = 1.02 * optimum
     assert response.assemble(target, {}, 100) is None  # nothing was considered yet
     random = np.random.default_rng(5)
