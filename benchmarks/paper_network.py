@@ -31,6 +31,7 @@ from autonba.mapping import plan
 from benchmarks.networks import (
     PAPER_BLOCKS,
     multiplications,
+    paper_inner,
     paper_network,
     weight_bits,
     with_weights,
@@ -66,10 +67,10 @@ def main() -> None:
     """Throughput of the authors' network."""
 
 
-@main.command()
+@main.command("search")
 @output_option
 @click.option("--seed", default=1, show_default=True)
-def search(output: Path, seed: int) -> None:
+def find_accelerator(output: Path, seed: int) -> None:
     """Search the accelerator with `autonba search-accel` and write its bundle."""
     network, weights, golden = with_weights(paper_network(), images=4)
     output.mkdir(parents=True, exist_ok=True)
@@ -139,7 +140,7 @@ def report(output: Path) -> None:
     )
     work, blocks = (
         multiplications(network),
-        multiplications(network, [n for n in mapped.layers if n.startswith("b")]),
+        multiplications(network, paper_inner()),
     )
     multipliers = bundle.design.accelerator.multipliers
     fps = CLOCK / steady.per_image
