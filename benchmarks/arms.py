@@ -119,8 +119,7 @@ def arm(
     budget = Budget(
         warm_epochs=method.warm_epochs,
         search_epochs=method.search_epochs,
-        das_samples=512,
-        das_steps=60,
+        samples=512,
         float_epochs=arena.float_epochs,
         quantized_epochs=arena.quantized_epochs,
         train=_RECIPE,

@@ -64,8 +64,7 @@ def runner(data: datasets.Dataset, wanted: Wanted, seed: int, folder: Path) -> r
         budget=Budget(
             warm_epochs=2,
             search_epochs=2,
-            das_samples=256,
-            das_steps=30,
+            samples=256,
             float_epochs=1,
             quantized_epochs=1,
         ),

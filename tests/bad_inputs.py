@@ -843,7 +843,7 @@ def settings() -> Iterator[BadInput]:
         *("accuracy_weight", "cycles_weight", "memory_weight"),
     ):
         yield BadInput(
-            name=f"space.toml: no {key}",
+            name=f"space.toml: {key} left out",
             arguments=(*SEARCH, "--space", "space.toml"),
             says=("operator" if key == "operators" else f".{key} must be given",),
             spoil=without(key),

@@ -2,8 +2,9 @@
 `autonba search`.
 
 An engine searches; what it finds gets its buffers and its exact figures. Where an exact figure
-exceeds a limit that the estimate kept, that limit is tightened and the search repeated. A design is
-returned only if it meets every limit.
+exceeds a limit that the estimate kept, the estimate is corrected and the search repeated; once,
+too, where a limit held the search back that the exact figure is well below. A design is returned
+only if it meets every limit.
 """
 
 from __future__ import annotations
@@ -29,11 +30,13 @@ from .accelerator_problem import AcceleratorProblem
 from .layers import tabulate
 from .objectives import RESOURCES, Aim, Costs, Goal
 from .problem import Found
-from .realize import Realized, realize
+from .realize import SMALL_NETWORK, Realized, realize
 from .space import AcceleratorSpace
 
 ATTEMPTS = 6  # searches, each with the limits tightened where the exact figures exceeded them
-SPARE = 0.998  # of a limit that is tightened
+SPARE = 0.998  # of an estimate that is corrected because it was too low
+BINDING = 0.9  # used part of a limit from which on it holds a search back
+SLACK = 0.02  # part by which an estimate has to be too high to search once more
 FEW_MOVES = 400  # of a search that only asks how much of one metric is needed
 # of what the staged space needs at least, a limit below which no accelerator is looked for
 HOPELESS = 0.8
@@ -117,7 +120,8 @@ def search_accelerator(
     tables = StageTables(problem.layers, board.family)
     refuse_impossible(problem, tables, goal, board, clock)
     last: Mapping[str, float] = {}
-    own = problem
+    best: Outcome | None = None
+    own, loosened = problem, False
     for attempt in range(1, ATTEMPTS + 1):
         result = auto.run(own, engine, seed=seed, seconds=seconds, tables=tables)
         found = result.found
@@ -132,24 +136,49 @@ def search_accelerator(
             say(f"no buffers let it run: {error}")
             break
         last = realized.figures
+        predicted = one_metrics(own.evaluate(found.choice[None]))
         excess = goal.excess(last)
+        correction = dict(own.correction)
+        for name, ratio in excess.items():
+            correction[name] = correction.get(name, 1.0) * last[name] / predicted[name] / SPARE
+            say(f"its exact {name} is {ratio:.3f} times the limit; searching with less")
         if not excess:
-            return Outcome(
+            outcome = Outcome(
                 realized=realized,
-                predicted=one_metrics(own.evaluate(found.choice[None])),
+                predicted=predicted,
                 found=found,
                 goal=goal,
                 attempts=attempt,
-                bound=result.bound,
+                bound=result.bound if best is None else best.bound,
             )
-        limits = dict(own.goal.limits)
-        for name, ratio in excess.items():
-            limits[name] *= SPARE / ratio
-            say(f"its exact {name} is {ratio:.3f} times the limit; searching with less")
-        own = replace(own, goal=replace(own.goal, limits=limits))
+            if best is None or objective(goal, last) < objective(goal, best.realized.figures):
+                best = replace(outcome, attempts=attempt)
+            slack = _slack(own, predicted, last)
+            if loosened or not slack or len(network.layers) > SMALL_NETWORK:
+                return best
+            loosened = True
+            for name, ratio in slack.items():
+                correction[name] = correction.get(name, 1.0) * ratio
+                say(f"its exact {name} is {ratio:.3f} times the estimate; searching for more")
+        own = replace(own, correction=correction)
+    if best is not None:
+        return best
     raise refusal(
         problem, tables, goal, board, clock, seed, goal.excess(last) if last else {}, last
     )
+
+
+def _slack(
+    problem: AcceleratorProblem, predicted: Mapping[str, float], exact: Mapping[str, float]
+) -> dict[str, float]:
+    """exact / estimate of the metrics whose limit binds and whose estimate is too high: ROMs whose
+    weights are known take less.
+    """
+    return {
+        name: exact[name] / predicted[name]
+        for name, limit in problem.goal.limits.items()
+        if predicted[name] > BINDING * limit and exact[name] < predicted[name] * (1 - SLACK)
+    }
 
 
 def one_metrics(costs: Costs) -> dict[str, float]:

@@ -25,7 +25,7 @@ from autonba.search.training.datasets import Dataset, Split
 from autonba.search.training.evaluate import evaluate
 
 TINY = Budget(
-    warm_epochs=1, search_epochs=1, das_samples=128, das_steps=5, float_epochs=2, quantized_epochs=3
+    warm_epochs=1, search_epochs=1, samples=128, float_epochs=2, quantized_epochs=3
 )
 
 

@@ -89,7 +89,11 @@ class Staged(Engine):
     def _best_of(self, streamed: frozenset[str]) -> Tensor:
         """The best candidates (B, F) of one staged space: better and better ones."""
         problem = self.problem
-        limits = {n: limit for n, limit in problem.goal.limits.items() if n != "dram"}
+        limits = {
+            n: limit / problem.correction.get(n, 1.0)
+            for n, limit in problem.goal.limits.items()
+            if n != "dram"
+        }
         try:
             if self.own_tables is not None and not streamed:
                 tables = self.own_tables
