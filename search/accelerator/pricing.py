@@ -120,9 +120,11 @@ class Pricing:
             "engine": self.engine.state_dict(),
             "best": self.best,
             "correction": dict(self.correction),
+            "seed": self.seed,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from `state`."""
         self.best, self.correction = state["best"], dict(state["correction"])
+        self.seed = state["seed"]
         self.engine.load_state_dict(state["engine"])

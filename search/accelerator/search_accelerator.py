@@ -139,6 +139,8 @@ def search_accelerator(
         predicted = one_metrics(own.evaluate(found.choice[None]))
         excess = goal.excess(last)
         correction = dict(own.correction)
+        if excess and best is not None and attempt > best.attempts + 1:
+            return best  # what was searched for more does not fit
         for name, ratio in excess.items():
             correction[name] = correction.get(name, 1.0) * last[name] / predicted[name] / SPARE
             say(f"its exact {name} is {ratio:.3f} times the limit; searching with less")
@@ -263,7 +265,7 @@ def refusal(
     kept.
     """
     need: dict[str, float] = {}
-    for name in goal.limits:
+    for name in goal.limits.keys() - {"dram"}:
         others = {other: limit for other, limit in problem.goal.limits.items() if other != name}
         relaxed = replace(problem, goal=Goal(weights={name: 1.0}, limits=others))
         found = auto.run(

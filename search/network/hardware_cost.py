@@ -102,6 +102,8 @@ class HardwareCost:
                     self.rest_C[chunk] += cycles
                     self.rest_fill += fill
                     self.rest_energy += energy
+            if i == 0:  # the result's way out
+                self.rest_fill += float((found.latency - found.cycles)[0] - found.layer_fill.sum())
             for name, amounts in taken.items():
                 amounts.append(float(getattr(found, name)[0]))
         # the least is the others'; what is more is that of the blocks, by what each stores

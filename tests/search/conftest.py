@@ -5,6 +5,8 @@ for the cores.
 import pytest
 import torch
 
+from autonba.search.accelerator import pricing
+from autonba.search.accelerator.engines import annealing, staged
 from autonba.search.network import spaces
 from autonba.search.network.spaces import Choice
 from autonba.search.training import datasets, export, train
@@ -21,6 +23,16 @@ BLOCKS = (
 @pytest.fixture(autouse=True, scope="session")
 def one_thread():
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def quick_accelerators():
+    """Accelerator searches short enough for tests that are about something else."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(staged, "EVALUATIONS", 3000)
+        patch.setattr(pricing, "QUICK_EVALUATIONS", 1500)
+        patch.setattr(annealing, "MOVES", 2)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -24,9 +24,7 @@ from autonba.search.training import datasets
 from autonba.search.training.datasets import Dataset, Split
 from autonba.search.training.evaluate import evaluate
 
-TINY = Budget(
-    warm_epochs=1, search_epochs=1, samples=128, float_epochs=2, quantized_epochs=3
-)
+TINY = Budget(warm_epochs=1, search_epochs=1, samples=128, float_epochs=2, quantized_epochs=3)
 
 
 @pytest.fixture(scope="module")

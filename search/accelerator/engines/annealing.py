@@ -56,7 +56,7 @@ NEARER = 0.98  # of the best known period, that is asked for first
 NORM = 6  # of the used fractions of the limits: high, so that the scarcest counts
 HEAT, COLD = 0.01, 0.0004  # temperatures, in fractions of a limit
 PROPOSED = 12  # moves that are looked at together; the first that is taken ends them
-MOVES = 4_000
+MOVES = 60  # for each layer
 REPRICE = 60  # moves between two updates of prices and period
 KEPT = 30_000  # groups whose tables are kept
 LARGE = 1 << 50  # cycles of what cannot run
@@ -119,11 +119,12 @@ class Annealing(Engine):
     it holds none that keeps the limits.
     """
 
-    def __init__(self, record: Record, *, seed: int, moves: int = MOVES) -> None:
+    def __init__(self, record: Record, *, seed: int, moves: int | None = None) -> None:
         super().__init__(record, seed=seed)
         assert isinstance(record.problem, AcceleratorProblem)
-        self.problem, self.moves = record.problem, moves
+        self.problem = record.problem
         self.layers: Layers = self.problem.layers
+        self.moves = MOVES * len(self.layers) if moves is None else moves
         self.random = random.Random(seed)
         self.state: State | None = None
         self.near: list[State] = []

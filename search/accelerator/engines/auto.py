@@ -72,8 +72,7 @@ def run(
     staged = Staged(record, seed=seed, proofs=True, seconds=seconds or PROOF_SECONDS, tables=tables)
     staged.run()
     if engine == "auto":
-        further = {} if moves is None else {"moves": moves}
-        Annealing(record, seed=seed, **further).run()
+        Annealing(record, seed=seed, moves=moves).run()
         if record.feasible:
             Descent(record, seed=seed, starts=record.best[None]).run()
     return Result(found=record.found(), bound=staged.bound)

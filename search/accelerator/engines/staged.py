@@ -17,7 +17,7 @@ from autonba.search.accelerator.accelerator_problem import AcceleratorProblem
 from autonba.search.accelerator.objectives import Goal
 from autonba.search.accelerator.problem import Found
 from autonba.search.accelerator.record import Points, Record
-from autonba.search.accelerator.stages.approach import approach
+from autonba.search.accelerator.stages.approach import ATTEMPTS, approach
 from autonba.search.accelerator.stages.problem import StagedProblem, accelerator
 from autonba.search.accelerator.stages.proof import Bound, least_needs, prove
 from autonba.search.accelerator.stages.response import StageResponse
@@ -32,6 +32,7 @@ TIGHTER = 4  # searches of a staged space, each with the limits tightened that t
 SPARE = 0.998  # of a limit that is tightened
 PORT = 128  # bits of the ports that stream
 STARTS = 4
+FEW_ATTEMPTS = 2  # before a proof
 
 
 class Staged(Engine):
@@ -49,7 +50,7 @@ class Staged(Engine):
         proofs: bool = False,
         seconds: float | None = None,
         tables: StageTables | None = None,
-        evaluations: int = EVALUATIONS,
+        evaluations: int | None = None,
     ) -> None:
         super().__init__(record, seed=seed)
         assert isinstance(record.problem, AcceleratorProblem)
@@ -126,34 +127,43 @@ class Staged(Engine):
 
     def _search(self, staged: StagedProblem, *, prove_it: bool) -> list[Tensor]:
         """Choices of the whole space that stand for the best of a staged one, the best last."""
-        left = None if self.record.seconds is None else self.record.seconds - self.record.spent
-        found = column_generation(
-            staged,
-            seed=int(torch.randint(2**31, (), generator=self.generator)),
-            evaluations=self.evaluations,
-            seconds=None if left is None else max(left, 0.1),
-        )
-        if self.proofs and prove_it:
+        proves = self.proofs and prove_it
+        found = self._columns(staged, FEW_ATTEMPTS if proves else ATTEMPTS)
+        if proves:
             with suppress(CapacityError, SpecError):  # none, or not of the sort that can be proven
                 found, self.bound = prove(staged, found, seconds=self.seconds)
+            if not found.proven:
+                again = self._columns(staged, ATTEMPTS)
+                found = min(found, again, key=lambda f: (not f.feasible, f.score))
         if not found.feasible:
             return []
         bare = accelerator(staged.tables, staged.decode(found.choice))
         return [self.problem.choice(bare)]
+
+    def _columns(self, staged: StagedProblem, attempts: int) -> Found:
+        left = None if self.record.seconds is None else self.record.seconds - self.record.spent
+        return column_generation(
+            staged,
+            seed=int(torch.randint(2**31, (), generator=self.generator)),
+            evaluations=self.evaluations,
+            seconds=None if left is None else max(left, 0.1),
+            attempts=attempts,
+        )
 
 
 def column_generation(
     staged: StagedProblem,
     *,
     seed: int,
-    evaluations: int = EVALUATIONS,
+    evaluations: int | None = None,
     seconds: float | None = None,
+    attempts: int = ATTEMPTS,
 ) -> Found:
     """The best of one staged space that column generation finds from a few draws of gamma."""
-    record = Record(staged, evaluations=evaluations, seconds=seconds)
+    record = Record(staged, evaluations=evaluations or EVALUATIONS, seconds=seconds)
     draws = Differentiable(record, seed=seed, steps=DRAWS + 1, finish=False)
     while record.left and draws.drawn < DRAWS:
         draws.step()
     starts_BF = torch.cat([draws.gamma.likeliest, draws.champions_BF[:STARTS]])
-    approach(record, StageResponse(staged), starts_BF, draws.generator)
+    approach(record, StageResponse(staged), starts_BF, draws.generator, attempts)
     return record.found()

@@ -40,12 +40,16 @@ SLOWEST = 150.0
 
 
 def approach(
-    record: Record, response: StageResponse, start_BF: Tensor, generator: torch.Generator
+    record: Record,
+    response: StageResponse,
+    start_BF: Tensor,
+    generator: torch.Generator,
+    attempts: int = ATTEMPTS,
 ) -> None:
     """Improve the best of `start_BF` until nothing helps or the budget of `record` is spent;
-    `record` keeps what is found.
+    `record` keeps what is found. Nothing helps after so many `attempts` without success.
     """
-    search = _Approach(record, response, generator)
+    search = _Approach(record, response, generator, attempts)
     search.costs(start_BF)
     if dict(search.problem.goal.weights) == dict(OBJECTIVES["throughput"]):
         search.shortest_period()
@@ -54,7 +58,14 @@ def approach(
 
 
 class _Approach:
-    def __init__(self, record: Record, response: StageResponse, generator: torch.Generator) -> None:
+    def __init__(
+        self,
+        record: Record,
+        response: StageResponse,
+        generator: torch.Generator,
+        attempts: int,
+    ) -> None:
+        self.attempts = attempts
         self.record, self.problem, self.response = record, response.problem, response
         self.random = np.random.default_rng(int(torch.randint(2**31, (), generator=generator)))
         goal = self.problem.goal
@@ -145,7 +156,7 @@ class _Approach:
             else:
                 low = target
         failed = 0
-        while self.record.feasible and self.record.left and failed < ATTEMPTS:
+        while self.record.feasible and self.record.left and failed < self.attempts:
             best = self.best_cycles()
             near = (best - 1) * (1 - NEARER * (failed % len(SPREADS)))
             for spread in SPREADS:
@@ -196,7 +207,7 @@ class _Approach:
         for target in dict.fromkeys(targets):
             self.priced(target)
         step, failed = SLOWEST ** (1 / (WIDTH - 1)), 0
-        while self.record.feasible and self.record.left and failed < ATTEMPTS:
+        while self.record.feasible and self.record.left and failed < self.attempts:
             reached, best = self.record.value, self.best_cycles() if timed else self.most_cycles
             step = math.sqrt(step)
             for target in dict.fromkeys((best, best / step, best * step) if timed else (best,)):

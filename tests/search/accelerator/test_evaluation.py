@@ -148,3 +148,20 @@ def test_an_accelerator_that_is_not_of_the_space_is_refused_with_the_factor() ->
     odd = replace(accelerator, chunks=(replace(accelerator.chunks[0], out_lanes=5),))
     with pytest.raises(SpecError, match=r"out must be one of \[1, 2, .*\], not 5"):
         space.choice(odd, layers)
+
+
+def test_unknown_residual_multipliers_count_as_the_most() -> None:
+    """Before training r is not known; what is built afterwards must not take more."""
+    outline, layers = mobilenet_v2(), tabulate(mobilenet_v2())
+    most = [
+        replace(layer, residual_multiplier=(1 << 16) - 1 if layer.residual else 0)
+        for layer in outline.layers
+    ]
+    known = tabulate(replace(outline, layers=tuple(most)))
+    space = AcceleratorSpace(len(layers), chunks=3)
+    drawn = space.random(np.random.default_rng(1), 50)
+    unknown_costs, costs = (
+        evaluate(own, space.legal(drawn, own), "xc7") for own in (layers, known)
+    )
+    assert (unknown_costs.dsp == costs.dsp).all()
+    assert layers.residual_factor.max() == known.residual_factor.max() > 0

@@ -5,8 +5,9 @@ it refuses by name.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
@@ -21,17 +22,14 @@ from autonba.files import read_json
 from autonba.mapping import plan
 from autonba.search.accelerator import search_accelerator as accel
 from autonba.search.accelerator.objectives import Goal, goal
+from autonba.search.accelerator.random_designs import random_designs
+from autonba.search.accelerator.realize import Realized
 from autonba.search.accelerator.search_accelerator import report, search_accelerator
+from benchmarks.networks import resnet8
 from tests.search.accelerator.stages.staged_network import staged_network
 
 BOARD = BOARDS["arty-a7-35t"]
 NETWORK = staged_network()
-
-
-@pytest.fixture(autouse=True)
-def _short(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(accel, "EVALUATIONS", 600)
-    monkeypatch.setattr(accel, "FEW_EVALUATIONS", 20_000)
 
 
 @pytest.fixture
@@ -54,9 +52,13 @@ def test_every_limit_is_kept_by_exact_figures() -> None:
     exact = estimate(mapped, BOARD.family)
     assert exact.dsp <= 40
     assert exact.lut <= 12_000
-    assert steady_state(mapped).per_image == outcome.figures["cycles"] <= wanted.limits["cycles"]
-    assert simulate(mapped, 1).first_image == outcome.figures["latency"]
-    assert not wanted.excess(outcome.figures)
+    assert (
+        steady_state(mapped).per_image
+        == outcome.realized.figures["cycles"]
+        <= wanted.limits["cycles"]
+    )
+    assert simulate(mapped, 1).first_image == outcome.realized.figures["latency"]
+    assert not wanted.excess(outcome.realized.figures)
     assert report(outcome, BOARD, 100.0)["exact"]["fps"] >= 8_000
 
 
@@ -89,7 +91,8 @@ def test_limits_that_exclude_each_other_are_refused_with_the_closest() -> None:
 
 def test_an_unknown_engine_is_refused() -> None:
     with pytest.raises(
-        SpecError, match="engine must be one of das, random, evolutionary, exact, not 'magic'"
+        SpecError,
+        match="engine must be one of auto, das, random, evolutionary, annealing, exact, not 'magic'",
     ):
         search_accelerator(NETWORK, BOARD, goal(BOARD, 100.0), engine="magic")
 
@@ -165,3 +168,56 @@ def test_network_and_design_documents_have_the_same_network() -> None:
     assert network_from_json(
         json.loads(json.dumps({"schema_version": 1, "network": asdict(NETWORK)}))
     ) == ("network", NETWORK)
+
+
+def test_an_estimate_that_is_too_low_is_corrected(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where buffers take more than the search took them for, it searches again with that known."""
+    wanted = goal(BOARD, 100.0)
+    first = search_accelerator(NETWORK, BOARD, wanted)
+    limit = first.realized.figures["bram"] * 1.5
+    calls = []
+    realize = accel.realize
+
+    def dearer(*given: Any, **named: Any) -> Realized:
+        found = realize(*given, **named)
+        calls.append(found)
+        more = round(found.resources.bram * 2.0)
+        return replace(found, resources=replace(found.resources, bram=more))
+
+    monkeypatch.setattr(accel, "realize", dearer)
+    limits = {**wanted.limits, "bram": limit}
+    outcome = search_accelerator(NETWORK, BOARD, replace(wanted, limits=limits))
+    assert len(calls) > 1
+    assert outcome.realized.figures["bram"] <= limit
+    assert outcome.attempts > 1
+
+
+def test_random_designs_keep_the_limits_with_their_exact_figures() -> None:
+    wanted = goal(BOARD, 100.0, resources={"lut": 9_000, "bram": 40, "dsp": 40})
+    designs = random_designs(NETWORK, BOARD, wanted, seed=1, count=60)
+    assert len(designs) == 60
+    for design in designs:
+        assert design["lut"] * wanted.margins["lut"] <= 9_000
+        assert design["bram"] <= 40
+        assert design["dsp"] <= 40
+    assert designs == random_designs(NETWORK, BOARD, wanted, seed=1, count=60)
+
+
+def test_limits_leave_room_for_the_error_of_the_model() -> None:
+    """A design's LUTs times the worst that the model was too low by are within the limit."""
+    wanted = goal(BOARD, 100.0, resources={"lut": 9_000})
+    assert wanted.margins["lut"] > 1
+    outcome = search_accelerator(NETWORK, BOARD, wanted)
+    assert outcome.realized.figures["lut"] * wanted.margins["lut"] <= 9_000
+
+
+def test_streaming_lets_a_network_run_whose_weights_do_not_fit() -> None:
+    """The weights of this network take more block RAM than there is; from DRAM they are read."""
+    network = resnet8()
+    small = goal(BOARD, 100.0, resources={"bram": 26})
+    with pytest.raises(CapacityError, match="bram"):
+        search_accelerator(network, BOARD, small)
+    streaming = goal(BOARD, 100.0, resources={"bram": 26}, dram=64.0)
+    outcome = search_accelerator(network, BOARD, streaming)
+    assert 0 < outcome.realized.figures["dram"] <= 64.0
+    assert any(loops.weights == "stream" for loops in outcome.accelerator.loops.values())

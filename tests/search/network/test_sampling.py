@@ -23,10 +23,6 @@ stride = 1
 channels = 8
 blocks = 1
 stride = 2
-[hardware]
-chunks = 2
-lanes = [1, 2, 4]
-multipliers = 16
 [search]
 accuracy_weight = 1.0
 cycles_weight = 0.1

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from autonba.boards import find_board
-from autonba.search.accelerator import das, objectives
+from autonba.search.accelerator import objectives
 from autonba.search.network import spaces, strategies
 from autonba.search.network.joint import JointSearch, Method
 from autonba.search.settings import STRATEGIES
@@ -39,10 +39,10 @@ def space():
 
 def target(space, **limits):
     board = find_board("ulx3s-85f")
-    return das.Target(
+    return objectives.Aim(
         board=board,
         clock_mhz=50.0,
-        goal=objectives.goal(board, 50.0, multipliers=space.hardware.multipliers, **limits),
+        goal=objectives.goal(board, 50.0, **limits),
     )
 
 
@@ -128,12 +128,13 @@ def test_parents_are_the_best_seen(space, monkeypatch):
 
 def test_the_score_adds_loss_price_and_what_limits_are_exceeded_by():
     space = SimpleNamespace(accuracy_weight=2.0)
-    engine = SimpleNamespace(step=lambda *a, **k: None, best=object())
+    pricing = SimpleNamespace(
+        step=lambda *a, **k: None, tabulate=lambda network: None, best=object()
+    )
 
     def joint(over):
         net = SimpleNamespace(network=lambda choices: None, fixed=lambda choices: None)
         cost = SimpleNamespace(
-            tabulate=lambda network: None,
             set_accelerator=lambda best: None,
             of_draw=lambda draw: {},
             price=lambda found, how: torch.tensor(0.25),
@@ -141,7 +142,7 @@ def test_the_score_adds_loss_price_and_what_limits_are_exceeded_by():
         )
         return SimpleNamespace(
             space=space,
-            engine=engine,
+            pricing=pricing,
             net=net,
             cost=cost,
             method=METHOD,
