@@ -407,8 +407,8 @@ class Plan:
 
     @property
     def pace(self) -> int:
-        """Cycles an image that a search goes by: of the busiest chunk, waiting included, of the image's
-        way in or of the result's way out, whichever are most.
+        """Cycles an image that a search goes by: those of the busiest chunk, waiting included, of
+        the image's way in or of the result's way out, whichever are most.
         """
         busy = (chunk.occupied(self.accelerator.stream_bits) for chunk in self.chunks)
         return max(*busy, ends(self.network))
