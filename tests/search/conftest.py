@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from autonba.search.accelerator import pricing
-from autonba.search.accelerator.engines import annealing, staged
+from autonba.search.accelerator.engines import annealing, auto, staged
 from autonba.search.network import spaces
 from autonba.search.network.spaces import Choice
 from autonba.search.training import datasets, export, train
@@ -30,6 +30,7 @@ def quick_accelerators():
     """Accelerator searches short enough for tests that are about something else."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(staged, "EVALUATIONS", 3000)
+        patch.setattr(auto, "PROOF_SECONDS", 0.0)
         patch.setattr(pricing, "QUICK_EVALUATIONS", 1500)
         patch.setattr(annealing, "MOVES", 2)
         yield

@@ -21,7 +21,7 @@ from .staged import Staged
 from .uniform import Uniform
 
 EVALUATIONS = 300  # for each design factor
-PROOF_SECONDS = 30.0  # of CPU time, for the proof of a staged space
+PROOF_SECONDS = 30.0  # of CPU time, for the proof of a staged space; none is sought with 0
 
 SAMPLING: Mapping[str, Callable[..., Engine]] = {
     "das": Differentiable,
@@ -69,7 +69,8 @@ def run(
         record = Record(problem, evaluations=budget, seconds=seconds)
         return Result(found=SAMPLING[engine](record, seed=seed).run(), bound=None)
     record = Record(problem, evaluations=None, seconds=seconds)
-    staged = Staged(record, seed=seed, proofs=True, seconds=seconds or PROOF_SECONDS, tables=tables)
+    proof = PROOF_SECONDS if seconds is None else seconds
+    staged = Staged(record, seed=seed, proofs=proof > 0, seconds=proof, tables=tables)
     staged.run()
     if engine == "auto":
         Annealing(record, seed=seed, moves=moves).run()

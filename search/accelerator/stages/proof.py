@@ -137,6 +137,11 @@ class _Proof:
             else max(self.seconds - (time.process_time() - self.began), 0.1)
         )
 
+    @property
+    def late(self) -> bool:
+        """Whether the time is over."""
+        return self.seconds is not None and time.process_time() - self.began > self.seconds
+
     def run(self, start: Found) -> tuple[Found, Bound]:
         weights = {name: weight for name, weight in self.goal.weights.items() if weight}
         best = start if start.feasible else None
@@ -219,6 +224,8 @@ class _Proof:
         """
         least = self.problem.tables.least_period
         while True:
+            if best is not None and self.late:
+                return best, least_needs(self.problem)["cycles"]
             highest = self.most_cycles if best is None else self.value(best) - 1
             lowest = (
                 least
