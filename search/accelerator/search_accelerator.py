@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,6 +23,7 @@ from autonba.errors import CapacityError, DeadlockError
 from autonba.golden import Weights
 from autonba.network import Network
 from autonba.search.accelerator.engines import auto
+from autonba.search.accelerator.engines.staged import Staged
 from autonba.search.accelerator.stages.problem import StagedProblem
 from autonba.search.accelerator.stages.proof import Bound, least_needs
 from autonba.search.accelerator.stages.tables import StageTables
@@ -30,17 +32,17 @@ from .accelerator_problem import AcceleratorProblem
 from .layers import tabulate
 from .objectives import RESOURCES, Aim, Costs, Goal
 from .problem import Found
-from .realize import SMALL_NETWORK, Realized, realize
+from .realize import SMALL_NETWORK, Realized, exact, realize
+from .record import Record
 from .space import AcceleratorSpace
 
 ATTEMPTS = 6  # searches, each with the limits tightened where the exact figures exceeded them
 SPARE = 0.998  # of an estimate that is corrected because it was too low
 BINDING = 0.9  # used part of a limit from which on it holds a search back
 SLACK = 0.02  # part by which an estimate has to be too high to search once more
-FEW_MOVES = 400  # of a search that only asks how much of one metric is needed
+FEW_EVALUATIONS = 4_000  # of a search that only asks how much of one metric is needed
 # of what the staged space needs at least, a limit below which no accelerator is looked for
 HOPELESS = 0.8
-FEW_SECONDS = 3.0  # of CPU time, for it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,20 +133,27 @@ def search_accelerator(
             f"search {attempt}: {found.evaluations} accelerators in {found.seconds:.1f} CPU-seconds"
         )
         try:
-            realized = realize(network, own.accelerator(found.choice), board, weights)
+            bare = own.accelerator(found.choice)
+            realized = realize(network, bare, board, weights)
         except DeadlockError as error:
             say(f"no buffers let it run: {error}")
             break
         last = realized.figures
-        predicted = one_metrics(own.evaluate(found.choice[None]))
         excess = goal.excess(last)
+        if excess:  # with the buffers that costs assume it may be slower, and fit
+            with suppress(DeadlockError):
+                smaller = exact(network, bare, board, weights)
+                if not goal.excess(smaller.figures):
+                    realized = smaller
+        predicted = one_metrics(own.evaluate(found.choice[None]))
         correction = dict(own.correction)
         if excess and best is not None and attempt > best.attempts + 1:
             return best  # what was searched for more does not fit
         for name, ratio in excess.items():
             correction[name] = correction.get(name, 1.0) * last[name] / predicted[name] / SPARE
             say(f"its exact {name} is {ratio:.3f} times the limit; searching with less")
-        if not excess:
+        fits = not goal.excess(realized.figures)
+        if fits:
             outcome = Outcome(
                 realized=realized,
                 predicted=predicted,
@@ -153,10 +162,12 @@ def search_accelerator(
                 attempts=attempt,
                 bound=result.bound if best is None else best.bound,
             )
-            if best is None or objective(goal, last) < objective(goal, best.realized.figures):
+            reached = objective(goal, realized.figures)
+            if best is None or reached < objective(goal, best.realized.figures):
                 best = replace(outcome, attempts=attempt)
+        if not excess:
             slack = _slack(own, predicted, last)
-            if loosened or not slack or len(network.layers) > SMALL_NETWORK:
+            if best is not None and (loosened or not slack or len(network.layers) > SMALL_NETWORK):
                 return best
             loosened = True
             for name, ratio in slack.items():
@@ -268,11 +279,10 @@ def refusal(
     for name in goal.limits.keys() - {"dram"}:
         others = {other: limit for other, limit in problem.goal.limits.items() if other != name}
         relaxed = replace(problem, goal=Goal(weights={name: 1.0}, limits=others))
-        found = auto.run(
-            relaxed, "auto", seed=seed, seconds=FEW_SECONDS, tables=tables, moves=FEW_MOVES
-        ).found
-        if found.feasible:
-            value = float(relaxed.evaluate(found.choice[None]).metric(name)[0])
+        record = Record(relaxed, evaluations=None, seconds=None)
+        Staged(record, seed=seed, tables=tables, evaluations=FEW_EVALUATIONS).run()
+        if record.feasible:
+            value = float(relaxed.evaluate(record.best[None]).metric(name)[0])
             need[name] = value * goal.margins.get(name, 1.0)
     for name in excess:  # kept by the estimate, but not by the exact figures
         need[name] = max(need.get(name, 0.0), figures[name])

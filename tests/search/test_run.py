@@ -249,7 +249,7 @@ def test_impossible_limits_are_named_before_training(folder, tmp_path, monkeypat
     monkeypatch.setattr(
         strategies, "find_network", lambda *a, **k: pytest.fail("searched where nothing can fit")
     )
-    with pytest.raises(CapacityError, match=r"lut on ulx3s-85f, and the limit is 500"):
+    with pytest.raises(CapacityError, match=r"--max-lut 500 cannot be met"):
         start(folder, tmp_path, constraints={"lut": 500})
 
 

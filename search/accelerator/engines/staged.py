@@ -21,7 +21,7 @@ from autonba.search.accelerator.stages.approach import ATTEMPTS, approach
 from autonba.search.accelerator.stages.problem import StagedProblem, accelerator
 from autonba.search.accelerator.stages.proof import Bound, least_needs, prove
 from autonba.search.accelerator.stages.response import StageResponse
-from autonba.search.accelerator.stages.tables import StageTables
+from autonba.search.accelerator.stages.tables import COMPONENTS, StageTables
 
 from .differentiable import Differentiable
 from .engine import Engine
@@ -32,6 +32,7 @@ TIGHTER = 4  # searches of a staged space, each with the limits tightened that t
 SPARE = 0.998  # of a limit that is tightened
 PORT = 128  # bits of the ports that stream
 STARTS = 4
+METRICS = {"cycles", "latency", *COMPONENTS} - {"lag"}
 FEW_ATTEMPTS = 2  # before a proof
 
 
@@ -57,7 +58,9 @@ class Staged(Engine):
         self.problem, self.proofs, self.seconds = record.problem, proofs, seconds
         self.own_tables, self.evaluations = tables, evaluations
         self.bound: Bound | None = None
-        self.waiting = self.streamed_sets(self.problem)
+        wanted = {*self.problem.goal.weights, *self.problem.goal.limits} - {"dram"}
+        # a metric that the tables do not know is for other engines
+        self.waiting = self.streamed_sets(self.problem) if wanted <= METRICS else []
 
     @staticmethod
     def streamed_sets(problem: AcceleratorProblem) -> list[frozenset[str]]:
