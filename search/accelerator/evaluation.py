@@ -90,7 +90,8 @@ class _Evaluation:
         self._starts = np.searchsorted(self.n_BL.ravel()[order], np.arange(len(self.place)))
 
         def of(name: str, values: tuple[int, ...]) -> Ints:
-            return np.array(values)[getattr(c, name).ravel()[self.place]]
+            number: Ints = getattr(c, name)
+            return np.array(values)[number.ravel()[self.place]]
 
         self.arrays = Arrays(
             depthwise=c.kind.ravel()[self.place] == DEPTHWISE,

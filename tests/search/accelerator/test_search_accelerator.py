@@ -214,10 +214,10 @@ def test_limits_leave_room_for_the_error_of_the_model() -> None:
 def test_streaming_lets_a_network_run_whose_weights_do_not_fit() -> None:
     """The weights of this network take more block RAM than there is; from DRAM they are read."""
     network = resnet8()
-    small = goal(BOARD, 100.0, resources={"bram": 26})
+    small = goal(BOARD, 100.0, resources={"bram": 40})
     with pytest.raises(CapacityError, match="bram"):
         search_accelerator(network, BOARD, small)
-    streaming = goal(BOARD, 100.0, resources={"bram": 26}, dram=64.0)
+    streaming = goal(BOARD, 100.0, resources={"bram": 40}, dram=64.0)
     outcome = search_accelerator(network, BOARD, streaming)
     assert 0 < outcome.realized.figures["dram"] <= 64.0
     assert any(loops.weights == "stream" for loops in outcome.accelerator.loops.values())
