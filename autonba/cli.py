@@ -462,16 +462,34 @@ def sim(
     type=click.Path(path_type=Path),
     help="Folder in which failing designs are saved, made small.",
 )
+@click.option(
+    "--space",
+    is_flag=True,
+    help="Draw all accelerators from the space that searches choose from.  [default: every second;"
+    " the others from all that the generator builds]",
+)
 def fuzz(
-    count: int | None, minutes: float | None, seed: int, workers: int | None, cases: Path | None
+    count: int | None,
+    minutes: float | None,
+    seed: int,
+    workers: int | None,
+    cases: Path | None,
+    space: bool,
 ) -> None:
     """Draw random accelerators over the whole design space, generate, simulate, and compare bits
     and cycles.
     """
+    from autonba.search.accelerator.small import small_accelerator
     from autonba.sim.fuzz import fuzz as run_fuzz
 
     if not run_fuzz(
-        count or (None if minutes else 30), seed, minutes=minutes, workers=workers, cases=cases
+        count or (None if minutes else 30),
+        seed,
+        minutes=minutes,
+        workers=workers,
+        cases=cases,
+        draw=small_accelerator,
+        always=space,
     ):
         raise _Failure("a random accelerator failed; the lines above name its seed")
 

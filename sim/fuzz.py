@@ -24,7 +24,7 @@ from autonba.bundle import Bundle
 from autonba.errors import AutonbaError, ToolError
 
 from .lint import lint
-from .random_designs import features, random_bundle
+from .random_designs import Draw, IllegalDrawError, features, random_bundle
 from .shrink import Subject, save, shrink
 
 IMAGES = 3
@@ -107,12 +107,20 @@ def kind(failure: str) -> str:
     return "crash" if failure else ""
 
 
-def run_case(seed: int, folder: Path, cases: Path | None = None) -> Case:
-    """Check one design; where it fails and `cases` is a folder, a smaller one that fails in the
-    same way is saved there.
+def run_case(seed: int, folder: Path, cases: Path | None = None, draw: Draw | None = None) -> Case:
+    """Check one design, its accelerator drawn by `draw`; where it fails and `cases` is a folder, a
+    smaller one that fails in the same way is saved there.
     """
     started = time.monotonic()
-    bundle = random_bundle(folder, seed, IMAGES)
+    try:
+        bundle = random_bundle(folder, seed, IMAGES, draw)
+    except IllegalDrawError as error:
+        return Case(
+            seed=seed,
+            summary="an accelerator that is none",
+            failure=str(error),
+            seconds=time.monotonic() - started,
+        )
     failure = check_bundle(bundle, seed)
     saved = ""
     design = bundle.design
@@ -167,11 +175,14 @@ def fuzz(
     minutes: float | None = None,
     workers: int | None = None,
     cases: Path | None = None,
+    draw: Draw | None = None,
+    always: bool = False,
 ) -> bool:
     """Run seeds from `seed` on, `count` of them or as many as begin within `minutes`; prints each,
     coverage and a last line.
 
-    A failing design is made small and saved in `cases`.
+    Accelerators of odd seeds, or `always`, come from `draw`. A failing design is made small and
+    saved in `cases`.
     """
     console = Console()
     root = Path(tempfile.mkdtemp(prefix="autonba-fuzz-"))
@@ -189,12 +200,14 @@ def fuzz(
             for number in count_from(seed):
                 last = (count is not None and number >= seed + count) or time.monotonic() > end
                 if not last:
-                    running.add(pool.submit(run_case, number, root / f"seed{number}", cases))
+                    own = draw if always or number % 2 else None
+                    folder = root / f"seed{number}"
+                    running.add(pool.submit(run_case, number, folder, cases, own))
                 while running and (last or len(running) > workers):
                     done, running = wait(running, return_when=FIRST_COMPLETED)
                     for future in done:
                         found.append(future.result())
-                        _print(progress.console, found[-1], root)
+                        _print(progress.console, found[-1], root, " --space" * always)
                         progress.advance(task)
                 if last:
                     break
@@ -207,7 +220,7 @@ def fuzz(
     return passed == len(found)
 
 
-def _print(console: Console, case: Case, root: Path) -> None:
+def _print(console: Console, case: Case, root: Path, option: str) -> None:
     verdict = "passed" if not case.failure else "[red]FAILED[/red]"
     console.print(
         f"seed {case.seed}: {verdict} in {case.seconds:.0f} s: {case.summary}",
@@ -220,7 +233,7 @@ def _print(console: Console, case: Case, root: Path) -> None:
         return
     lines = [
         case.failure,
-        f"kept in {folder}; again with: autonba fuzz --count 1 --seed {case.seed}",
+        f"kept in {folder}; again with: autonba fuzz --count 1 --seed {case.seed}{option}",
     ]
     if case.saved:
         lines.append(f"made small in {case.saved}")

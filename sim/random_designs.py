@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from math import gcd
 from pathlib import Path
@@ -36,7 +38,7 @@ from autonba.boards import BOARDS
 from autonba.bundle import Bundle, Design, Target, write_bundle
 from autonba.cost.buffers import size_buffers
 from autonba.cost.schedule import simulate
-from autonba.errors import DeadlockError, SpecError
+from autonba.errors import AutonbaError, DeadlockError, SpecError
 from autonba.golden import LayerWeights, Weights, accumulate, check_weights, evaluate
 from autonba.mapping import plan, required_buffers
 from autonba.network import (
@@ -51,6 +53,9 @@ from autonba.network import (
     sources,
 )
 
+# Draws an accelerator for a network, of at most so many chunks and about so many multipliers.
+Draw = Callable[[random.Random, Network, int, int], Accelerator]
+
 PROBED_IMAGES = 6  # images that an accelerator's buffers must carry without a halt
 MAX_MULTIPLIERS = 192
 MAX_WORK = 250_000  # microseconds of Icarus for the cycles of the first image, with
@@ -63,6 +68,10 @@ ATTEMPTS = 60  # accelerators drawn for a network before it is given up
 _KERNELS = (1, 1, 1, 2, 3, 3, 3, 3, 4, 5, 7)
 _MULTIPLIERS: tuple[Multiplier, ...] = ("lut", "dsp", "packed")
 _STRIDES = (1, 1, 1, 2, 2, 3)
+
+
+class IllegalDrawError(AutonbaError):
+    """An accelerator that was drawn elsewhere as legal, and that no generator builds."""
 
 
 def random_network(rng: random.Random) -> Network:
@@ -298,11 +307,15 @@ def random_accelerator(rng: random.Random, network: Network, count: int) -> Acce
         },
         stream_bits=rng.choice(STREAM_BITS),
     )
+    _check_size(bare)
+    return _random_buffers(rng, network, bare)
+
+
+def _check_size(bare: Accelerator) -> None:
     if bare.multipliers > MAX_MULTIPLIERS:
         raise SpecError(
             f"accelerator: multipliers must be at most {MAX_MULTIPLIERS}, not {bare.multipliers}"
         )
-    return _random_buffers(rng, network, bare)
 
 
 def _random_chunk(rng: random.Random, name: str, kind: Kind) -> Chunk:
@@ -380,9 +393,10 @@ def random_images(network: Network, rng: np.random.Generator, count: int) -> Int
     return images
 
 
-def random_design(seed: int) -> tuple[Network, Accelerator, str]:
+def random_design(seed: int, draw: Draw | None = None) -> tuple[Network, Accelerator, str]:
     """Network, accelerator and board that `seed` stands for; draws until they are legal and small
-    enough to simulate.
+    enough to simulate. `draw` is asked for the accelerator in place of `random_accelerator`; what
+    it gives has to be legal, or this raises IllegalDrawError.
     """
     rng = random.Random(seed)
     while True:
@@ -392,7 +406,11 @@ def random_design(seed: int) -> tuple[Network, Accelerator, str]:
             count = rng.choice((1, 2, 3, 4, mapped, rng.randint(1, mapped)))
             for _ in range(ATTEMPTS):
                 try:
-                    accelerator = random_accelerator(rng, network, min(count, mapped))
+                    accelerator = (
+                        random_accelerator(rng, network, min(count, mapped))
+                        if draw is None
+                        else _drawn(rng, network, count, draw)
+                    )
                 except SpecError:
                     continue
                 if (
@@ -405,6 +423,23 @@ def random_design(seed: int) -> tuple[Network, Accelerator, str]:
             continue
 
 
+def _drawn(rng: random.Random, network: Network, count: int, draw: Draw) -> Accelerator:
+    """What `draw` gives, with its own rows of buffer, if they let it run, or others; raises
+    SpecError where it is too large.
+    """
+    try:
+        drawn = draw(rng, network, count, MAX_MULTIPLIERS)
+        mapped = plan(network, drawn)
+    except SpecError as error:
+        raise IllegalDrawError(str(error)) from None
+    _check_size(drawn)
+    if rng.random() < 0.5:
+        with suppress(DeadlockError):
+            simulate(mapped, PROBED_IMAGES)
+            return drawn
+    return _random_buffers(rng, network, replace(drawn, buffers=()))
+
+
 def _work(accelerator: Accelerator) -> float:
     return IDLE_WORK + sum(
         (LUT_WORK if c.multiplier == "lut" else DSP_WORK) * c.multipliers
@@ -412,9 +447,9 @@ def _work(accelerator: Accelerator) -> float:
     )
 
 
-def random_bundle(path: Path, seed: int, images: int) -> Bundle:
-    """Write the bundle that `seed` stands for."""
-    network, accelerator, board = random_design(seed)
+def random_bundle(path: Path, seed: int, images: int, draw: Draw | None = None) -> Bundle:
+    """Write the bundle that `seed` stands for, its accelerator drawn by `draw`."""
+    network, accelerator, board = random_design(seed, draw)
     return weighted_bundle(
         path,
         network,
