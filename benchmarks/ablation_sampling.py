@@ -55,7 +55,6 @@ def main(
         out=output,
         float_epochs=4,
         quantized_epochs=2,
-        staged=5.0,
     )
     searched = arms.smaller(whole, 5000, 2000)
     rows = []
@@ -75,7 +74,7 @@ def main(
                     "joint",
                     searched,
                     space,
-                    arena.target(space),
+                    arena.aim(space),
                     seed=seed,
                     method=method,
                     compute=arms.compute(),

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from autonba.search.accelerator.das import Target
 
 from autonba.boards import find_board
 from autonba.bundle import Bundle
@@ -50,19 +49,17 @@ class Arena:
     out: Path
     float_epochs: int
     quantized_epochs: int
-    staged: float
 
-    def target(self, space: Space) -> Target:
+    def aim(self, space: Space) -> objectives.Aim:
         """Board, clock and limits."""
         board = find_board(self.board)
         goal = objectives.goal(
             board,
             board.clock_mhz,
-            multipliers=space.hardware.multipliers,
             min_fps=self.min_fps,
             resources=space.constraints,
         )
-        return Target(board=board, clock_mhz=board.clock_mhz, goal=goal)
+        return objectives.Aim(board=board, clock_mhz=board.clock_mhz, goal=goal)
 
 
 def space() -> Space:
@@ -125,13 +122,12 @@ def arm(
         train=_RECIPE,
         fine=replace(_RECIPE, rate=0.02),
         warm_start=True,
-        staged=arena.staged,
     )
-    target = arena.target(space)
+    aim = arena.aim(space)
     runner = run.Run(
         data=arena.data,
         space=space,
-        target=target,
+        aim=aim,
         budget=budget,
         method=method,
         strategy="joint",
@@ -141,7 +137,7 @@ def arm(
         log=Log(),
         monitor=run.Monitor(False),
     )
-    limits = {n: v for n, v in target.goal.limits.items() if n in objectives.RESOURCES} | {
+    limits = {n: v for n, v in aim.goal.limits.items() if n in objectives.RESOURCES} | {
         "min_fps": arena.min_fps
     }
     with working(out) as work:
@@ -155,7 +151,7 @@ def arm(
         "arm": name,
         "seed": seed,
         "accuracy": report["accuracy"]["integer"],
-        "fps": target.clock_mhz * 1e6 / found["cycles_per_image"],
+        "fps": aim.clock_mhz * 1e6 / found["cycles_per_image"],
         "macs": report["network"]["macs"],
         "bits": float(np.mean([b for o, b in blocks if o != "skip"] or [0])),
         "blocks": [f"{o}/{b}" for o, b in blocks],

@@ -26,32 +26,36 @@ from autonba.boards import BOARDS, Board
 from autonba.errors import AutonbaError, CapacityError
 from autonba.files import write_json
 from autonba.network import Network
-from autonba.search.accelerator.engines import differentiable
+from autonba.search.accelerator.engines import auto
+from autonba.search.accelerator.layers import tabulate
 from autonba.search.accelerator.objectives import OBJECTIVES, Goal
-from autonba.search.accelerator.search_accelerator import realized, search_accelerator
-from autonba.search.accelerator.stages.problem import accelerator, staged_problem
+from autonba.search.accelerator.realize import realize
+from autonba.search.accelerator.search_accelerator import problem_of, search_accelerator
+from autonba.search.accelerator.stages.problem import StagedProblem
 from autonba.search.accelerator.stages.proof import least_needs
+from autonba.search.accelerator.stages.tables import StageTables
 from benchmarks.networks import digits
 
 RESULTS = Path(__file__).with_suffix(".json")
 LIMITED = ("cycles", "latency", "energy", "dsp", "bram", "lut")
 OPTION = {"cycles": "--min-fps", "latency": "--max-latency-ms", "energy": "--max-energy-uj"}
 FEASIBLE, INFEASIBLE = 20, 5
+SECONDS = 3.0  # of CPU time, for the accelerator that a set is drawn around
 
 
 def feasible_set(network: Network, board: Board, draw: random.Random) -> Goal:
     """An objective, and limits that some accelerator keeps."""
     own = {name: float(getattr(board.resources, name)) for name in ("dsp", "bram", "lut", "ff")}
     tight = {name: limit * draw.uniform(0.35, 1.0) for name, limit in own.items()}
-    start = staged_problem(
+    start = problem_of(
         network,
-        board.family,
+        board,
         Goal(weights=OBJECTIVES[draw.choice(("throughput", "energy"))], limits=tight),
     )
-    found = differentiable(start, seed=draw.randrange(100), evaluations=30_000)
+    found = auto.run(start, "auto", seed=draw.randrange(100), seconds=SECONDS).found
     if not found.feasible:
         return feasible_set(network, board, draw)
-    _, exact = realized(network, accelerator(start.tables, start.decode(found.choice)), board, None)
+    exact = realize(network, start.accelerator(found.choice), board).figures
     chosen = draw.sample(LIMITED, draw.randint(2, 4))
     limits = own | {name: exact[name] * draw.uniform(1.0, 1.5) for name in chosen}
     if any(exact[name] > limit for name, limit in limits.items()):
@@ -98,11 +102,10 @@ def main(seed: int) -> None:
         network, board = cases[number % len(cases)]
         name = LIMITED[number]
         own = {n: float(getattr(board.resources, n)) for n in ("dsp", "bram", "lut", "ff")}
-        problem = staged_problem(
-            network, board.family, Goal(weights=OBJECTIVES["throughput"], limits=own)
-        )
-        least = least_needs(problem)[name]
-        wanted = replace(problem.goal, limits=own | {name: least * draw.uniform(0.3, 0.95)})
+        goal = Goal(weights=OBJECTIVES["throughput"], limits=own)
+        tables = StageTables(tabulate(network), board.family)
+        least = least_needs(StagedProblem(tables, goal))[name]
+        wanted = replace(goal, limits=own | {name: least * draw.uniform(0.3, 0.95)})
         option = OPTION.get(name, f"--max-{name}")
         try:
             search_accelerator(network, board, wanted, seed=number)

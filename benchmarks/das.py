@@ -29,7 +29,6 @@ import torch
 
 from autonba.boards import BOARDS
 from autonba.bundle import Bundle, accelerator_from_json
-from autonba.errors import CapacityError
 from autonba.files import read_json, write_json
 from autonba.network import Network
 from autonba.search.accelerator.accelerator_problem import AcceleratorProblem
@@ -238,7 +237,8 @@ def main(quick: bool, only: str, seeds: int, proof: float) -> None:
         sys.exit(1)
     click.echo(
         f"auto is within {100 * WANTED_GAP:g} % of every proven optimum in under"
-        f" {WANTED_SECONDS:g} CPU-seconds, and never above the search of before, in {len(rows)} cases"
+        f" {WANTED_SECONDS:g} CPU-seconds, and never above the search of before, in {len(rows)}"
+        " cases"
     )
 
 
@@ -314,10 +314,10 @@ def wrong(row: Mapping[str, Any]) -> list[str]:
             found.append(f"{seed}: auto found nothing within the limits")
             continue
         reached = run["within_wanted_gap"]
-        if row["optimum"] is not None and row["optimum"]["proven"]:
-            if reached is None or reached > WANTED_SECONDS:
-                at = "never" if reached is None else f"after {reached:.1f} CPU-seconds"
-                found.append(f"{seed}: auto is within {WANTED_GAP:.0%} of the optimum {at}")
+        proven = row["optimum"] is not None and row["optimum"]["proven"]
+        if proven and (reached is None or reached > WANTED_SECONDS):
+            at = "never" if reached is None else f"after {reached:.1f} CPU-seconds"
+            found.append(f"{seed}: auto is within {WANTED_GAP:.0%} of the optimum {at}")
         found += [
             f"{seed}: auto ends at {run['cycles']:.0f} cycles, the {old['engine']} of before at"
             f" {old['cycles']:.0f}"

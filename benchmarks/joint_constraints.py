@@ -22,7 +22,7 @@ from autonba.boards import find_board
 from autonba.errors import CapacityError
 from autonba.files import write_json
 from autonba.search import run
-from autonba.search.accelerator import das, objectives
+from autonba.search.accelerator import objectives
 from autonba.search.budget import Budget
 from autonba.search.network import spaces, strategies
 from autonba.search.network.joint import Method
@@ -50,7 +50,6 @@ def runner(data: datasets.Dataset, wanted: Wanted, seed: int, folder: Path) -> r
     goal = objectives.goal(
         board,
         board.clock_mhz,
-        multipliers=space.hardware.multipliers,
         resources={
             **space.constraints,
             **{n: v for n, v in wanted.items() if n in objectives.RESOURCES},
@@ -60,7 +59,7 @@ def runner(data: datasets.Dataset, wanted: Wanted, seed: int, folder: Path) -> r
     return run.Run(
         data=data,
         space=space,
-        target=das.Target(board=board, clock_mhz=board.clock_mhz, goal=goal),
+        aim=objectives.Aim(board=board, clock_mhz=board.clock_mhz, goal=goal),
         budget=Budget(
             warm_epochs=2,
             search_epochs=2,
@@ -85,8 +84,8 @@ def feasible(data: datasets.Dataset, seed: int, folder: Path) -> Wanted:
     drawn, space = random.Random(seed), spaces.load("digits")
     own = runner(data, {}, seed, folder)
     network = spaces.network(space, strategies.uniform(space, drawn), data.shape, data.classes)
-    design = own.accelerator(network)[0].design
-    clock = own.target.clock_mhz
+    design = own.accelerator(network).realized
+    clock = own.aim.clock_mhz
 
     def room() -> float:
         return drawn.uniform(1.1, 1.6)
@@ -125,8 +124,8 @@ def main(sets: int, output: Path) -> None:
         try:
             own.check_possible()
             choices, network = own.fitting(own.joint()[0])
-            design = own.accelerator(network)[0].design
-            over = own.target.goal.excess(design.figures)
+            design = own.accelerator(network).realized
+            over = own.aim.goal.excess(design.figures)
             verdict, met = ("met" if not over else f"MISSED {over}"), not over
             changed = " ".join(f"{c.operator}/{c.bits}" for c in choices)
         except CapacityError as error:

@@ -12,9 +12,9 @@ fixed8      the joint search with 8 bits everywhere
 random      networks drawn uniformly, looked at with the supernet's weights
 
 A derived network that misses the limit on images a second is changed as little as it takes; every
-arm gets the better of the free accelerator search and the exact solver of the staged space;
-training is the same. With --simulate, the accelerators are generated and the images a second are
-those of the simulated Verilog. Writes benchmarks/joint_vs_sequential.json and .png.
+arm gets the accelerator that `autonba search-accel` finds; training is the same. With --simulate,
+the accelerators are generated and the images a second are those of the simulated Verilog. Writes
+benchmarks/joint_vs_sequential.json and .png.
 """
 
 from __future__ import annotations
@@ -72,7 +72,6 @@ def main(
         out=output,
         float_epochs=4,
         quantized_epochs=2,
-        staged=5.0,
     )
     searched = arms.smaller(whole, 5000, 2000)
     base = Method(warm_epochs=2, search_epochs=search_epochs, samples=512, batch=128, interval=2)
@@ -92,12 +91,10 @@ def main(
             ) -> arms.Derived:
                 if not warm:
                     warm.append(
-                        JointSearch(
-                            searched, space, arena.target(space), base, seed, arms.compute()
-                        )
+                        JointSearch(searched, space, arena.aim(space), base, seed, arms.compute())
                     )
                     warm[0].run(until=base.warm_epochs)
-                joint = JointSearch(searched, own, arena.target(own), method, seed, arms.compute())
+                joint = JointSearch(searched, own, arena.aim(own), method, seed, arms.compute())
                 joint.adopt(warm[0])
                 joint.run()
                 return strategies.finish(strategy, joint, seed)

@@ -26,7 +26,10 @@ import click
 import torch
 
 from autonba.files import write_json
-from autonba.search.accelerator.engines import differentiable, evolutionary, random_search
+from autonba.search.accelerator.engines.differentiable import Differentiable
+from autonba.search.accelerator.engines.engine import run_engine
+from autonba.search.accelerator.engines.evolutionary import Evolutionary
+from autonba.search.accelerator.engines.uniform import Uniform
 from autonba.search.accelerator.problem import Found
 from autonba.search.accelerator.stages.solver import Solution, solve
 from benchmarks.published_model import BUDGET, CLOCK, Published
@@ -94,12 +97,14 @@ CASES = (
     Case(one_mode=False, mended=True, dsp=80, bram=300),
 )
 ENGINES: Mapping[str, Callable[[Published, int], Found]] = {
-    "das": lambda problem, seed: differentiable(problem, seed=seed, restarts=2),
-    "das, gamma alone": lambda problem, seed: differentiable(
-        problem, seed=seed, restarts=2, finish=False
+    "das": lambda problem, seed: run_engine(Differentiable, problem, seed=seed, restarts=2),
+    "das, gamma alone": lambda problem, seed: run_engine(
+        Differentiable, problem, seed=seed, restarts=2, finish=False
     ),
-    "evolutionary": lambda problem, seed: evolutionary(problem, seed=seed, evaluations=150_000),
-    "random": lambda problem, seed: random_search(problem, seed=seed, evaluations=150_000),
+    "evolutionary": lambda problem, seed: run_engine(
+        Evolutionary, problem, seed=seed, evaluations=150_000
+    ),
+    "random": lambda problem, seed: run_engine(Uniform, problem, seed=seed, evaluations=150_000),
 }
 
 
@@ -134,7 +139,7 @@ def known_optimum(case: Case, found: Solution) -> str | None:
     )
 
 
-def run_engine(
+def examine(
     case: Case, engine: Callable[[Published, int], Found], seeds: int, optimum: float
 ) -> dict[str, Any]:
     """Gap to the optimum in cycles, CPU-seconds with tables, and evaluations of an engine, over
@@ -190,7 +195,7 @@ def measure(
             "exact_cpu_seconds": round(seconds, 3),
             "proven": found.proven,
             "engines": {
-                name: run_engine(case, engine, seeds.get(name, 1), found.period)
+                name: examine(case, engine, seeds.get(name, 1), found.period)
                 for name, engine in ENGINES.items()
             },
             f"their_procedure_fps_after_{steps}_samples": their_engines(case, steps),
@@ -251,8 +256,8 @@ def print_row(row: Mapping[str, Any], steps: int) -> None:
 def main(quick: bool, result: Path | None) -> None:
     """Our engines on the search problem that Auto-NBA's authors publish."""
     torch.set_num_threads(1)
-    differentiable(
-        CASES[0].problem(), seed=0, samples=64, steps=2
+    run_engine(
+        Differentiable, CASES[0].problem(), seed=0, samples=64, steps=2
     )  # what PyTorch loads at first use is not counted
     seeds = {"das": 3} if quick else {"das": 5, "das, gamma alone": 5, "evolutionary": 5}
     rows, missed = measure(

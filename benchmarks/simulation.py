@@ -6,13 +6,18 @@ and run with Verilator.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import click
-from autonba.search.accelerator.optimize import Limits, optimize
 
+from autonba.boards import BOARDS
+from autonba.search.accelerator.objectives import goal
+from autonba.search.accelerator.search_accelerator import search_accelerator
 from benchmarks.networks import NETWORKS, with_weights, write_design
 from benchmarks.throughput import measure
+
+BOARD = BOARDS["zc706"]
 
 
 @click.command()
@@ -26,9 +31,9 @@ from benchmarks.throughput import measure
 def main(name: str, multipliers: int, output: Path) -> None:
     """Measure generating, building and running."""
     network, weights, golden = with_weights(NETWORKS[name](), images=2)
-    found = optimize(
-        network, Limits(dsp=900, bram=1090, lut=150_000, multipliers=multipliers), moves=20_000
-    )
+    wanted = goal(BOARD, BOARD.clock_mhz)
+    limits = {**wanted.limits, "multipliers": float(multipliers)}
+    found = search_accelerator(network, BOARD, replace(wanted, limits=limits), weights=weights)
     bundle = write_design(output, name, network, weights, golden, found.accelerator)
     one = measure(bundle, images=2)
     chunks = len(found.accelerator.chunks)

@@ -425,10 +425,10 @@ def random_design(seed: int, draw: Draw | None = None) -> tuple[Network, Acceler
 
 def _drawn(rng: random.Random, network: Network, count: int, draw: Draw) -> Accelerator:
     """What `draw` gives, with its own rows of buffer, if they let it run, or others; raises
-    SpecError where it is too large.
+    SpecError where it is too large, or the network one that no accelerator runs.
     """
+    drawn = draw(rng, network, count, MAX_MULTIPLIERS)
     try:
-        drawn = draw(rng, network, count, MAX_MULTIPLIERS)
         mapped = plan(network, drawn)
     except SpecError as error:
         raise IllegalDrawError(str(error)) from None

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import random
 from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
 
+from autonba.accelerator import Accelerator, Chunk
+from autonba.network import Network
 from autonba.sim import fuzz as fuzzer
 from autonba.sim.fuzz import Case, kind, run_case
+from autonba.sim.random_designs import Draw
 
 SEED = 16  # four layers on one chunk
 
@@ -111,7 +115,7 @@ class _Pool:
 def test_the_last_line_counts(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def outcome(seed: int, folder: Path, cases: Path | None) -> Case:
+    def outcome(seed: int, folder: Path, cases: Path | None, draw: Draw | None) -> Case:
         return Case(
             seed=seed,
             summary="a design",
@@ -144,6 +148,35 @@ def test_no_seed_begins_after_the_time(
     monkeypatch.setattr(fuzzer, "ProcessPoolExecutor", _Pool)
     assert fuzzer.fuzz(None, 1, minutes=1)
     assert "fuzz: 3 of 3 passed" in capsys.readouterr().out
+
+
+def test_every_second_accelerator_is_drawn_by_the_function_given(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    drawn: dict[int, Draw | None] = {}
+
+    def outcome(seed: int, folder: Path, cases: Path | None, draw: Draw | None) -> Case:
+        drawn[seed] = draw
+        return Case(seed=seed, summary="", failure="", seconds=1.0)
+
+    monkeypatch.setattr(fuzzer, "run_case", outcome)
+    monkeypatch.setattr(fuzzer, "ProcessPoolExecutor", _Pool)
+    fuzzer.fuzz(4, 5, draw=_one_chunk)
+    assert drawn == {5: _one_chunk, 6: None, 7: _one_chunk, 8: None}
+    fuzzer.fuzz(2, 9, draw=_one_chunk, always=True)
+    assert (drawn[9], drawn[10]) == (_one_chunk, _one_chunk)
+
+
+def _one_chunk(rng: random.Random, network: Network, count: int, multipliers: int) -> Accelerator:
+    chunk = Chunk(name="one", kind="conv", out_lanes=1, in_lanes=1, drain_lanes=1, multiplier="lut")
+    names = [layer.name for layer in network.layers if layer.op != "shuffle"]
+    return Accelerator(chunks=(chunk,), allocation=dict.fromkeys(names, "one"))
+
+
+def test_an_accelerator_that_is_none_is_a_failed_case(tmp_path: Path) -> None:
+    case = run_case(SEED, tmp_path / "design", draw=_one_chunk)  # without row buffers
+    assert case.seed == SEED
+    assert "buffer" in case.failure
 
 
 def test_random_accelerators_are_right(simulator: str) -> None:

@@ -22,6 +22,7 @@ from .uniform import Uniform
 
 EVALUATIONS = 300  # for each design factor
 PROOF_SECONDS = 30.0  # of CPU time, for the proof of a staged space; none is sought with 0
+PROOF_SHARE = 0.2  # of the time of auto, where it has a budget
 
 SAMPLING: Mapping[str, Callable[..., Engine]] = {
     "das": Differentiable,
@@ -61,7 +62,7 @@ def run(
 
     auto: the staged spaces, each with a proof where one is found in time; then annealing from the
     best, and descent from what that leads to. exact: the staged spaces alone. `seconds` of CPU time
-    bound all of it, and each proof; `evaluations` those that draw candidates. `tables` are those of
+    bound all of it; `evaluations` those that draw candidates. `tables` are those of
     the staged space that streams nothing, where they are known.
     """
     if check(engine) in SAMPLING:
@@ -70,6 +71,8 @@ def run(
         return Result(found=SAMPLING[engine](record, seed=seed).run(), bound=None)
     record = Record(problem, evaluations=None, seconds=seconds)
     proof = PROOF_SECONDS if seconds is None else seconds
+    if seconds is not None and engine == "auto":
+        proof *= PROOF_SHARE
     staged = Staged(record, seed=seed, proofs=proof > 0, seconds=proof, tables=tables)
     staged.run()
     if engine == "auto":

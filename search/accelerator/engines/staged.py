@@ -29,6 +29,7 @@ from .engine import Engine
 DRAWS = 40  # of gamma, from whose best column generation starts
 EVALUATIONS = 240_000  # of a staged space
 TIGHTER = 4  # searches of a staged space, each with the limits tightened that the costs exceeded
+SHARE = 0.6  # of the time that is left, for column generation
 SPARE = 0.998  # of a limit that is tightened
 PORT = 128  # bits of the ports that stream
 STARTS = 4
@@ -132,24 +133,40 @@ class Staged(Engine):
         """Choices of the whole space that stand for the best of a staged one, the best last."""
         proves = self.proofs and prove_it
         found = self._columns(staged, FEW_ATTEMPTS if proves else ATTEMPTS)
+        choices = self._kept(staged, found)
         if proves:
+            seconds = min((s for s in (self.seconds, self._left) if s is not None), default=None)
             with suppress(CapacityError, SpecError):  # none, or not of the sort that can be proven
-                found, self.bound = prove(staged, found, seconds=self.seconds)
+                found, self.bound = prove(staged, found, seconds=seconds)
             if not found.proven:
                 again = self._columns(staged, ATTEMPTS)
                 found = min(found, again, key=lambda f: (not f.feasible, f.score))
+            choices = self._kept(staged, found)
+        return choices
+
+    @property
+    def _left(self) -> float | None:
+        """CPU-seconds of the record's budget that are left, a little where it is spent."""
+        seconds = self.record.seconds
+        return None if seconds is None else max(seconds - self.record.spent, 0.1)
+
+    def _kept(self, staged: StagedProblem, found: Found) -> list[Tensor]:
+        """The choice of the whole space that stands for what was found, noted in the record at
+        once: when all is done the budget may be spent, and what is proposed is not looked at.
+        """
         if not found.feasible:
             return []
-        bare = accelerator(staged.tables, staged.decode(found.choice))
-        return [self.problem.choice(bare)]
+        choice_F = self.problem.choice(accelerator(staged.tables, staged.decode(found.choice)))
+        self.record.evaluate(choice_F[None])
+        return [choice_F]
 
     def _columns(self, staged: StagedProblem, attempts: int) -> Found:
-        left = None if self.record.seconds is None else self.record.seconds - self.record.spent
+        left = self._left
         return column_generation(
             staged,
             seed=int(torch.randint(2**31, (), generator=self.generator)),
             evaluations=self.evaluations,
-            seconds=None if left is None else max(left, 0.1),
+            seconds=None if left is None else SHARE * left,
             attempts=attempts,
         )
 
