@@ -422,7 +422,7 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
                 )
         for was in row["before"]:
             axis.plot(
-                [was["seconds"]],
+                [was["seconds"] or MARKS[-1]],
                 [was["cycles"]],
                 marker="x" if was["excess"] else "o",
                 color="grey" if was["engine"].startswith("staged") else "black",
