@@ -32,6 +32,7 @@ from autonba.search.accelerator.factors import (
     CONV,
     DEPTHWISE,
     DRAIN_LANES,
+    HARD,
     IN_LANES,
     MULTIPLIERS,
     OUT_LANES,
@@ -56,7 +57,7 @@ NEARER = 0.98  # of the best known period, that is asked for first
 NORM = 6  # of the used fractions of the limits: high, so that the scarcest counts
 HEAT, COLD = 0.01, 0.0004  # temperatures, in fractions of a limit
 PROPOSED = 12  # moves that are looked at together; the first that is taken ends them
-MOVES = 60  # for each layer
+MOVES, MOST_MOVES = 150, 5_000  # for each layer, and in all
 REPRICE = 60  # moves between two updates of prices and period
 KEPT = 30_000  # groups whose tables are kept
 LARGE = 1 << 50  # cycles of what cannot run
@@ -64,13 +65,19 @@ LARGE = 1 << 50  # cycles of what cannot run
 
 @dataclass(frozen=True)
 class Group:
-    """Layers that share a chunk, and the numbers of the lanes at its ends."""
+    """Layers that share a chunk, the numbers of the lanes at its ends, and of its multiplier."""
 
     kind: int
     layers: frozenset[int]
     into: int
     drain: int
     streamed: frozenset[int]
+    multiplier: int = PACKED
+
+    @property
+    def table(self) -> tuple[object, ...]:
+        """What its costs depend on beside the array and its multiplier."""
+        return self.kind, self.layers, self.into, self.drain, self.streamed
 
 
 @dataclass(frozen=True)
@@ -124,14 +131,14 @@ class Annealing(Engine):
         assert isinstance(record.problem, AcceleratorProblem)
         self.problem = record.problem
         self.layers: Layers = self.problem.layers
-        self.moves = MOVES * len(self.layers) if moves is None else moves
+        self.moves = min(MOVES * len(self.layers), MOST_MOVES) if moves is None else moves
         self.random = random.Random(seed)
         self.state: State | None = None
         self.near: list[State] = []
         self.done, self.current, self.fresh = 0, math.inf, True
         self.uses_R: Floats = np.zeros(0)
         self.menus: dict[tuple[int, int, int], _Menu] = {}
-        self.tables: dict[tuple[Group, int], _Table] = {}
+        self.tables: dict[tuple[tuple[object, ...], int], _Table] = {}
         goal = self.problem.goal
         self.names = [name for name in goal.limits if name != "cycles"]
         self.limits_R = np.array([max(goal.limits[name], 1e-9) for name in self.names])
@@ -196,7 +203,8 @@ class Annealing(Engine):
 
     def fill(self, groups: Sequence[Group], port: int) -> None:
         """Make the tables of groups that have none, all at once."""
-        new = [g for g in dict.fromkeys(groups) if (g, port) not in self.tables]
+        missing = {g.table: g for g in groups if (g.table, port) not in self.tables}
+        new = list(missing.values())
         if not new:
             return
         own = [self._rows(group, port) for group in new]
@@ -227,7 +235,9 @@ class Annealing(Engine):
         start = 0
         for group, count in zip(new, counts, strict=True):
             part = slice(start, start + count)
-            self.tables[group, port] = _Table(shape[part], multiplier[part], busy[part], uses[part])
+            self.tables[group.table, port] = _Table(
+                shape[part], multiplier[part], busy[part], uses[part]
+            )
             start += count
 
     def _rows(self, group: Group, port: int) -> tuple[Ints, ...]:
@@ -343,16 +353,20 @@ class Annealing(Engine):
 
     def chosen(self, group: Group, port: int) -> tuple[int, int]:
         """Array and multiplier of a group: the cheapest within the period, the fastest where none
-        is.
+        is. The multiplier is the group's, where it can be.
         """
-        table = self.tables[group, port]
+        table = self.tables[group.table, port]
         price = table.uses[:, :-1] @ self.prices_R[:-1]
         price += table.uses[:, -1] * (self.prices_R[-1] / self.period)
+        own = table.multiplier == group.multiplier
+        if not own.any():
+            own = table.multiplier == HARD
         late = table.busy > self.period
-        if late.all():
+        if late[own].all():
             price = price * 1e-3 + table.busy
         else:
             price[late] = np.inf
+        price[~own] = np.inf
         best = int(price.argmin())
         return int(table.shape[best]), int(table.multiplier[best])
 
@@ -446,6 +460,7 @@ class Annealing(Engine):
                     int(c.into[0, n]),
                     int(c.drain[0, n]),
                     frozenset(own & streamed),
+                    int(c.multiplier[0, n]),
                 )
             )
         return State(tuple(groups), int(c.port[0]))
@@ -476,7 +491,11 @@ class Annealing(Engine):
             return replace(state, groups=tuple(groups))
         if draw < 0.09 and self.problem.space.streams:
             return replace(state, port=self.random.randrange(len(PORTS)))
-        if draw < 0.33:
+        if draw < 0.18:
+            i = self.random.randrange(len(groups))
+            groups[i] = replace(groups[i], multiplier=self.random.randrange(len(MULTIPLIERS)))
+            return replace(state, groups=tuple(groups))
+        if draw < 0.38:
             i = self.random.randrange(len(groups))
             return replace(
                 state, groups=(*groups[:i], self._other_lanes(groups[i]), *groups[i + 1 :])
@@ -495,7 +514,7 @@ class Annealing(Engine):
                 or any(layers.height[m] == layers.height[n] for m in group.layers)
             )
         ]
-        if (draw < 0.37 and len(groups) < self.problem.space.chunks) or not others:
+        if (draw < 0.43 and len(groups) < self.problem.space.chunks) or not others:
             if len(groups) >= self.problem.space.chunks:
                 return state
             away = frozenset({n} | {m for m in source.layers if self.random.random() < 0.4})
@@ -507,9 +526,9 @@ class Annealing(Engine):
             other = groups[j]
             back: frozenset[int] = frozenset()
             away = frozenset({n})
-            if draw < 0.42 and all(self._able(m, other) for m in source.layers):
+            if draw < 0.48 and all(self._able(m, other) for m in source.layers):
                 away = source.layers
-            elif draw < 0.70:
+            elif draw < 0.75:
                 m = pick(sorted(other.layers))
                 if self._able(m, source):
                     back = frozenset({m})
@@ -606,7 +625,7 @@ class Annealing(Engine):
         """The period moves towards what the limits allow; prices are the score's derivatives."""
         scarcest = float(uses_R.max())
         if self.throughput:
-            self.period = max(self.period * min(max(scarcest, 0.9), 1.1) ** 0.2, 1.0)
+            self.period = max(self.period * min(max(scarcest, 0.7), 1.1) ** 0.2, 1.0)
         elif self.most_cycles >= LARGE:
             self.period *= math.exp(self.random.gauss(0, 0.05))
         price = ((uses_R / max(scarcest, 1e-9)) ** 3 + 0.05) / self.limits_R
