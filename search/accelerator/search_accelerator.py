@@ -30,7 +30,7 @@ from autonba.search.accelerator.stages.tables import StageTables
 
 from .accelerator_problem import AcceleratorProblem
 from .layers import tabulate
-from .objectives import RESOURCES, Aim, Costs, Goal
+from .objectives import METRICS, RESOURCES, Aim, Costs, Goal
 from .problem import Found
 from .realize import SMALL_NETWORK, Realized, exact, realize
 from .record import Record
@@ -196,10 +196,7 @@ def _slack(
 
 def one_metrics(costs: Costs) -> dict[str, float]:
     """The metrics of a single candidate."""
-    return {
-        name: float(costs.metric(name)[0])
-        for name in ("cycles", "latency", "energy", *RESOURCES, "multipliers", "dram")
-    }
+    return {name: float(costs.metric(name)[0]) for name in METRICS}
 
 
 def option(name: str, limit: float, board: Board, clock_mhz: float) -> str:
