@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from autonba.arithmetic import RESIDUAL_MULTIPLIER_BITS
 from autonba.boards import Family
 from autonba.cost.energy import energy_per_image
 from autonba.cost.resources import estimate
@@ -24,6 +25,7 @@ from autonba.sim.random_designs import random_network
 from benchmarks.networks import digits, mobilenet_v2, resnet8
 from tests.search.accelerator.stages.staged_network import staged_network
 
+MOST = (1 << RESIDUAL_MULTIPLIER_BITS) - 1  # of a residual multiplier
 FAMILIES: tuple[Family, ...] = ("ecp5", "xc7", "xcup")
 
 
@@ -154,7 +156,7 @@ def test_unknown_residual_multipliers_count_as_the_most() -> None:
     """Before training r is not known; what is built afterwards must not take more."""
     outline, layers = mobilenet_v2(), tabulate(mobilenet_v2())
     most = [
-        replace(layer, residual_multiplier=(1 << 16) - 1 if layer.residual else 0)
+        replace(layer, residual_multiplier=MOST if layer.residual else 0)
         for layer in outline.layers
     ]
     known = tabulate(replace(outline, layers=tuple(most)))
