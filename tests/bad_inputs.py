@@ -839,7 +839,6 @@ def settings() -> Iterator[BadInput]:
     for key in (
         *("stem", "head", "fixed_bits", "bits", "operators"),
         *("channels", "blocks", "stride"),
-        *("chunks", "lanes", "multipliers"),
         *("accuracy_weight", "cycles_weight", "memory_weight"),
     ):
         yield BadInput(
@@ -860,9 +859,7 @@ def settings() -> Iterator[BadInput]:
         ("bits as text", replaced("bits", "bits = 'all'")),
         ("operators of nothing", replaced("operators", "operators = ['k2_e1']")),
         ("no operators", replaced("operators", "operators = []")),
-        ("lanes of 3", replaced("lanes", "lanes = [3]")),
-        ("chunks 99", replaced("chunks", "chunks = 99")),
-        ("multipliers 0", replaced("multipliers", "multipliers = 0")),
+        ("a table of the accelerator", replaced("bits", "bits = [4]\n[hardware]\nchunks = 4")),
         ("head of nothing", replaced("head", "head = -1")),
         ("head 1e12", replaced("head", "head = 1000000000000")),
         ("a billion blocks", _changed("space.toml", r"blocks = \d+", "blocks = 1000000000")),

@@ -242,21 +242,24 @@ def refuse_impossible(
     the least that any accelerator does.
     """
     least = least_needs(StagedProblem(tables, problem.goal))
-    for name, limit in goal.limits.items():
-        if name == "dram" or (name == "bram" and problem.space.streams):
-            continue
-        hopeless = 1 - 1e-9 if name == "cycles" else HOPELESS
-        if name == "cycles":
-            least[name] = float(problem.least_cycles)
-        if limit < least[name] * hopeless:
-            best = "reaches at most" if name == "cycles" else "needs at least"
-            raise OutOfReachError(
-                name,
-                f"{option(name, limit, board, clock_mhz)} cannot be met, whatever the other limits:"
-                f" the network {best}"
-                f" {shown(name, least[name], clock_mhz)}{times(least[name], limit)}; relax it, take"
-                " another board or a smaller network",
-            )
+    least["cycles"] = float(problem.least_cycles)
+    free = {"dram", "bram"} if problem.space.streams else {"dram"}
+    share = {"cycles": 1 - 1e-9}
+    missed = {
+        name: least[name] / max(limit, 1e-9)
+        for name, limit in goal.limits.items()
+        if name not in free and limit < least[name] * share.get(name, HOPELESS)
+    }
+    if missed:
+        name = max(missed, key=lambda n: missed[n])
+        limit = goal.limits[name]
+        best = "reaches at most" if name == "cycles" else "needs at least"
+        raise OutOfReachError(
+            name,
+            f"{option(name, limit, board, clock_mhz)} cannot be met, whatever the other limits: the"
+            f" network {best} {shown(name, least[name], clock_mhz)}{times(least[name], limit)};"
+            " relax it, take another board or a smaller network",
+        )
 
 
 def refusal(
