@@ -322,7 +322,7 @@ def wrong(row: Mapping[str, Any]) -> list[str]:
             f"{seed}: auto ends at {run['cycles']:.0f} cycles, the {old['engine']} of before at"
             f" {old['cycles']:.0f}"
             for old in row["before"]
-            if not old["excess"] and run["cycles"] > old["cycles"]
+            if not old["excess"] and run["cycles"] > old["cycles"] * (1 + 1e-9)
         ]
     return found
 
