@@ -362,7 +362,7 @@ def _streaming_chunk() -> Held:
 
 
 HELD_OUT: Mapping[str, Callable[[], Held]] = {
-    "cifar10": _bundled("cifar10/design"),
+    "cifar10": _bundled("held_out/cifar10_packed"),
     "cifar10, soft": _bundled(
         "held_out/cifar10_soft"
     ),  # 386 multipliers in LUTs, which an earlier model took for cheap
