@@ -912,7 +912,7 @@ MUTATIONS = (
         "evolution selects the worse parent",
         "self.score_B[pairs[0]] < self.score_B[pairs[1]], pairs[0], pairs[1]",
         "self.score_B[pairs[0]] > self.score_B[pairs[1]], pairs[0], pairs[1]",
-        "search/accelerator/test_engines.py",
+        "search/accelerator/test_engines.py::test_children_are_mostly_of_those_who_win_tournaments",
     ),
     _of(
         "search/accelerator/engines/differentiable.py",

@@ -223,3 +223,12 @@ def test_distinct_keeps_the_first_of_each():
 def test_bad_budgets_are_refused(name, budget):
     with pytest.raises(SpecError, match=f"{next(iter(budget))} must be a number above 0"):
         ENGINES[name](Chunks(), 0, **budget)
+
+
+def test_children_are_mostly_of_those_who_win_tournaments():
+    record = Record(Chunks(), evaluations=None, seconds=None)
+    engine = Evolutionary(record, seed=1, children=2000)
+    engine.alive_BF = torch.stack([torch.zeros(12), torch.full((12,), 3.0)]).long()
+    engine.score_B = torch.tensor([1.0, 2.0], dtype=torch.float64)
+    children = engine.propose()
+    assert 0.6 < float((children == 0).double().mean()) < 0.85  # of tournaments of two: 3 of 4

@@ -20,9 +20,9 @@ from autonba.cost.schedule import simulate, steady_state
 from autonba.errors import CapacityError, SpecError
 from autonba.files import read_json
 from autonba.mapping import plan
+from autonba.search.accelerator import random_designs as random_of
 from autonba.search.accelerator import search_accelerator as accel
 from autonba.search.accelerator.objectives import Goal, goal
-from autonba.search.accelerator.random_designs import random_designs
 from autonba.search.accelerator.realize import Realized
 from autonba.search.accelerator.search_accelerator import report, search_accelerator
 from benchmarks.networks import resnet8
@@ -192,15 +192,25 @@ def test_an_estimate_that_is_too_low_is_corrected(monkeypatch: pytest.MonkeyPatc
     assert outcome.attempts > 1
 
 
-def test_random_designs_keep_the_limits_with_their_exact_figures() -> None:
+def test_random_designs_keep_the_limits_with_their_exact_figures(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    unsized = random_of.unsized
+
+    def dearer(*given: Any) -> Realized:
+        found: Realized = unsized(*given)
+        lut = round(found.resources.lut * 1.3)
+        return replace(found, resources=replace(found.resources, lut=lut))
+
+    monkeypatch.setattr(random_of, "unsized", dearer)
     wanted = goal(BOARD, 100.0, resources={"lut": 9_000, "bram": 40, "dsp": 40})
-    designs = random_designs(NETWORK, BOARD, wanted, seed=1, count=60)
+    designs = random_of.random_designs(NETWORK, BOARD, wanted, seed=1, count=60)
     assert len(designs) == 60
     for design in designs:
         assert design["lut"] * wanted.margins["lut"] <= 9_000
         assert design["bram"] <= 40
         assert design["dsp"] <= 40
-    assert designs == random_designs(NETWORK, BOARD, wanted, seed=1, count=60)
+    assert designs == random_of.random_designs(NETWORK, BOARD, wanted, seed=1, count=60)
 
 
 def test_limits_leave_room_for_the_error_of_the_model() -> None:
