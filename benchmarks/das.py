@@ -403,8 +403,10 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
     from matplotlib import pyplot
 
     across = 3
-    down = -(-len(CASES) // across)
-    figure, axes = pyplot.subplots(down, across, figsize=(12, 2.8 * down), sharex=True)
+    down = -(-len(rows) // across)
+    figure, axes = pyplot.subplots(
+        down, across, figsize=(12, 3.0 * down + 0.5), sharex=True, squeeze=False
+    )
     colours = dict(
         zip(ENGINES, ("tab:blue", "tab:purple", "tab:red", "tab:green", "tab:orange"), strict=True)
     )

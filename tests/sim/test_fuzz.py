@@ -174,9 +174,9 @@ def _one_chunk(rng: random.Random, network: Network, count: int, multipliers: in
 
 
 def test_an_accelerator_that_is_none_is_a_failed_case(tmp_path: Path) -> None:
-    case = run_case(SEED, tmp_path / "design", draw=_one_chunk)  # without row buffers
-    assert case.seed == SEED
-    assert "buffer" in case.failure
+    case = run_case(SEED, tmp_path / "design", draw=_one_chunk)  # that takes no maxima
+    assert (case.seed, case.summary) == (SEED, "an accelerator that is none")
+    assert "allocation of a max_pool must be" in case.failure
 
 
 def test_random_accelerators_are_right(simulator: str) -> None:
