@@ -153,12 +153,13 @@ def costs(arrays: Arrays, needs: Needs, words: Words, family: Family) -> ChunkCo
         parameter_word=parameter_word,
         parameter_words=words.parameters,
     )
+    weight_slices = ram.depth_slices(word, words.weights, family, rom=True)
+    if streamed.any():
+        weight_slices = np.where(
+            streamed, ram.depth_slices(word, words.weights, family), weight_slices
+        )
     slices = (
-        np.where(
-            streamed,
-            ram.depth_slices(word, words.weights, family),
-            ram.depth_slices(word, words.weights, family, rom=True),
-        ),
+        weight_slices,
         ram.depth_slices(parameter_word, words.parameters, family, rom=True),
     )
     lut, ff = (

@@ -7,6 +7,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 from autonba.arithmetic import ceil_div
@@ -75,6 +76,11 @@ class Variant:
     writer: Literal["a", "d"]  # of the last layer
 
 
+@cache
+def _rows(needed: int, written: int, height: int, residual: bool) -> int:
+    return int(assumed_rows(needed, written, height, residual))
+
+
 def variants(
     network: Network, plans: Sequence[LayerPlan], cuts: Sequence[int]
 ) -> dict[tuple[int, int, bool], Variant]:
@@ -114,8 +120,8 @@ def variants(
             for (place, root), readings in patterns.items():
                 written = plans[number[root]].loops.rows if root in number else 1
                 least = max(written, *map(most_rows_needed, readings))
-                rows = assumed_rows(least, written, tensors[root].height, place[2] == "residual")
-                memories.setdefault(place, []).append((tensors[root], int(rows)))
+                rows = _rows(least, written, tensors[root].height, place[2] == "residual")
+                memories.setdefault(place, []).append((tensors[root], rows))
             found[i, j, split] = Variant(
                 first,
                 last,
