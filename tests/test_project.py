@@ -71,3 +71,17 @@ def test_a_release_is_of_a_commit(tmp_path: Path) -> None:
     run = release(tmp_path)
     assert run.returncode == 2
     assert "not committed" in run.stderr
+
+
+def test_every_package_is_in_the_wheel() -> None:
+    """A package that pyproject.toml does not list is missing for whoever does not install it from
+    a clone.
+    """
+    folders = ("autonba", "search", "hwgen", "sim", "flows")
+    found = {
+        path.parent.relative_to(ROOT).as_posix().replace("/", ".")
+        for name in folders
+        for path in (ROOT / name).rglob("__init__.py")
+    }
+    there = {n if n.split(".")[0] == "autonba" else f"autonba.{n}" for n in found}
+    assert there <= set(PROJECT["tool"]["setuptools"]["packages"])
