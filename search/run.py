@@ -101,6 +101,7 @@ def run_search(settings: Settings, *, progress: bool = True, resume: bool = Fals
     out = Path(settings.out)
     tensorboard = None if settings.tensorboard is None else Path(settings.tensorboard)
     compute = Compute(
+        # any text: Compute says which there are
         device=settings.device,  # type: ignore[arg-type]
         precision=settings.precision,  # type: ignore[arg-type]
         threads=settings.threads,

@@ -82,6 +82,7 @@ def generate_and_simulate(folder: Path) -> None:
 
 
 def search(folder: Path) -> None:
+    # a dictionary of settings of several types
     run_search(Settings(out=str(folder), **QUICK_SEARCH), progress=False)  # type: ignore[arg-type]
 
 

@@ -19,10 +19,10 @@ from autonba.mapping import ends
 from .evaluation import evaluate
 from .factors import COLUMNS, OUT_LANES, TAPS
 from .layers import Ints, Layers
-from .objectives import Costs, Goal
+from .objectives import RESOURCES, Costs, Goal
 from .space import AcceleratorSpace
 
-RESOURCES = ("dsp", "bram", "lut", "ff", "multipliers", "dram")
+AMOUNTS = (*RESOURCES, "multipliers", "dram")  # what a candidate takes
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class AcceleratorProblem:
             cycles=of("cycles"),
             latency=of("latency"),
             energy=of("energy"),
-            resources={name: of(name) for name in RESOURCES},
+            resources={name: of(name) for name in AMOUNTS},
             busy=of("busy"),
         )
 

@@ -25,7 +25,7 @@ from torch import Tensor
 from autonba.cost import fetch, timing
 from autonba.cost.arrays import bit_length, divided_up
 from autonba.search.accelerator import chunks
-from autonba.search.accelerator.accelerator_problem import RESOURCES, AcceleratorProblem
+from autonba.search.accelerator.accelerator_problem import AMOUNTS, AcceleratorProblem
 from autonba.search.accelerator.chunks import Arrays, Needs, Words
 from autonba.search.accelerator.factors import (
     COLUMNS,
@@ -145,9 +145,9 @@ class Annealing(Engine):
         self.most_cycles = goal.limits.get("cycles", float(LARGE))
         self.throughput = dict(goal.weights) == dict(OBJECTIVES["throughput"])
         self.prices_R = np.array(
-            [1 / max(goal.limits[n], 1e-9) if n in goal.limits else 0.0 for n in RESOURCES]
+            [1 / max(goal.limits[n], 1e-9) if n in goal.limits else 0.0 for n in AMOUNTS]
         )
-        self.prices_R += np.array([goal.weights.get(n, 0.0) for n in RESOURCES]) * 1e-6
+        self.prices_R += np.array([goal.weights.get(n, 0.0) for n in AMOUNTS]) * 1e-6
         self.period = 0.0
 
     # What groups cost
@@ -632,7 +632,7 @@ class Annealing(Engine):
         own = dict(zip(self.names, price.tolist(), strict=True))
         weights = self.problem.goal.weights
         self.prices_R = np.array(
-            [own.get(n, 0.0) + (0.0 if self.throughput else weights.get(n, 0.0)) for n in RESOURCES]
+            [own.get(n, 0.0) + (0.0 if self.throughput else weights.get(n, 0.0)) for n in AMOUNTS]
         )
 
 

@@ -99,13 +99,9 @@ class Staged(Engine):
             for n, limit in problem.goal.limits.items()
             if n != "dram"
         }
-        try:
-            if self.own_tables is not None and not streamed:
-                tables = self.own_tables
-            else:
-                tables = StageTables(problem.layers, problem.family, streamed, PORT)
-        except CapacityError:
-            return torch.zeros(0, len(problem.sizes), dtype=torch.int64)
+        tables = self.own_tables
+        if tables is None or streamed:
+            tables = StageTables(problem.layers, problem.family, streamed, PORT)
         found: list[Tensor] = []
         for _ in range(TIGHTER):
             staged = StagedProblem(tables, Goal(weights=problem.goal.weights, limits=limits))

@@ -67,7 +67,8 @@ def conv_nests(table: Layers, plans: Sequence[LayerPlan], shapes: ConvShapes, po
     into = np.searchsorted(IN_LANES, shapes.into)
     words = table.conv_words[:, out, into]
     streams = np.array([lp.streams for lp in plans])[:, None]
-    # weights are as wide as the widest of those that stream
+    # a chunk's weights are as wide as its widest; one that does not stream may be wider still,
+    # which the evaluation of what is found then tells
     bits = max((lp.weight_bits for lp in plans if lp.streams), default=0)
     beats = _beats(table, words, 1)
     word = divided_up(shapes.out * shapes.into * bits, port)
@@ -242,7 +243,7 @@ def chunk_costs(
         family,
     )
     beats, groups = total(nests.reads), total(groups_LS)
-    energy: Floats = sum(  # type: ignore[assignment]
+    energy: Floats = sum(  # type: ignore[assignment]  # of arrays, from the number 0 on
         found.path.energy(
             HOROWITZ_45NM,
             beats=beats,

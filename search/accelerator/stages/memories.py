@@ -15,10 +15,9 @@ import numpy as np
 
 from autonba.arithmetic import clog2
 from autonba.boards import Family
-from autonba.cost import energy, logic, ram
-from autonba.cost.energy import HOROWITZ_45NM
 from autonba.mapping import LayerPlan
 from autonba.network import Network
+from autonba.search.accelerator.memories import Memories as RowBuffers
 
 from .chunks import lane_bits
 from .shapes import DRAIN_LANES, IN_LANES, Floats, Ints
@@ -84,22 +83,17 @@ def memory_costs(network: Network, stages: Sequence[Variant], family: Family) ->
         wide[..., None],
         read[..., None],
     )
-    copies = banks * (wide // write)
-    bram = (
-        ram.in_blocks(write * bits, depth, family) * copies * ram.blocks(kept * bits, depth, family)
-    )
-    amounts = logic.memory(
+    costs = RowBuffers(
         write_lanes=write,
         read_lanes=read,
         kept_lanes=kept,
         lane_bits=bits,
         banks=banks,
         depth=depth,
-        family=family,
     )
-    lut = logic.weigh("memory", amounts, family, "lut")  # of registers they take next to none
-    reading = energy.read(HOROWITZ_45NM, banks, wide * bits, depth)
-    writing = energy.write(HOROWITZ_45NM, write * bits, wide * bits, depth)
+    bram = costs.bram(family)
+    lut = costs.logic("lut", family)  # of registers they take next to none
+    reading, writing = costs.read_energy, costs.write_energy
 
     def padded(values: Any) -> Any:
         return np.concatenate(
